@@ -1,0 +1,33 @@
+"""The command `trunkline`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cyclopts
+
+from trunkline.cli import build
+from trunkline.cli._frame import CommandError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; return its exit code."""
+    try:
+        result = build()(arguments, exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        return 2
+    except CommandError as error:
+        print(f"trunkline: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); say nothing at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

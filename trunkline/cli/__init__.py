@@ -1,0 +1,32 @@
+"""The verbs: one file each, named as it is typed. The folder is the list.
+
+A file holds `command`: a function, or a cyclopts `App` where the verb has verbs of its own. It is
+imported only when its verb is used, so that a short command starts fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cyclopts
+
+import trunkline
+
+
+def list_verbs() -> list[str]:
+    """Return every verb, in the order of the alphabet."""
+    files = Path(__file__).parent.glob("[a-z]*.py")
+    return sorted(file.stem.replace("_", "-") for file in files)
+
+
+def build() -> cyclopts.App:
+    """Return the command line."""
+    app = cyclopts.App(
+        name="trunkline",
+        help="A self-hosted server-to-server event platform.",
+        version=trunkline.__version__,
+        result_action="return_value",
+    )
+    for verb in list_verbs():
+        app.command(f"trunkline.cli.{verb.replace('-', '_')}:command", name=verb)
+    return app

@@ -1,0 +1,59 @@
+"""What the verbs share: where the home is, how to say a result, how to fail with one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import msgspec
+
+from trunkline.kit.settings import Boot, SettingsError, load_boot
+from trunkline.state.home import Home, HomeError
+
+HomeOption = Annotated[
+    Path,
+    cyclopts.Parameter(
+        name="--home", env_var="TRUNKLINE_HOME", help="The folder that holds everything."
+    ),
+]
+JsonOption = Annotated[
+    bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON, for programs.")
+]
+HOME_DEFAULT = Path(".trunkline")
+
+
+class CommandError(Exception):
+    """A command failed; the message is the one sentence for standard error."""
+
+
+def open_home(folder: Path) -> Home:
+    """Return the home, made or checked. Raises `CommandError`."""
+    home = Home(folder)
+    try:
+        home.prepare()
+    except HomeError as error:
+        raise CommandError(str(error)) from error
+    return home
+
+
+def read_boot(home: Home, flags: Mapping[tuple[str, str], Any] | None = None) -> Boot:
+    """Return the boot settings of a home. Raises `CommandError`."""
+    try:
+        return load_boot(home.settings_file, os.environ, flags or {})
+    except SettingsError as error:
+        raise CommandError(str(error)) from error
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result."""
+    print(text)
+
+
+def say_json(value: object) -> None:
+    """Print a result as indented JSON."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.flush()

@@ -1,0 +1,118 @@
+"""The protocol contract: how one file teaches the gateway to speak one wire API.
+
+A protocol is pure. It is given a request that was read, bounded and decompressed, and the catalog's
+snapshot; it returns what to store, what was refused, and the answer that is sent once the events
+are durable. Later, in the pipeline, the same file shapes what was stored into canonical events. It
+never raises for what a client sent: `decode` turns every body into an answer.
+
+The order of a request's life: `routes` → body limits → `decode` → rate limit → append → answer.
+For what goes wrong outside `decode` the gateway asks `failure`, so that each client is told in the
+shape that it parses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from trunkline.model.event import Event, JsonObject
+from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.snapshot import App, Snapshot
+
+
+class Route(Struct, frozen=True):
+    """A path of the ingest port. `{name}` matches one segment; a trailing slash is the same path.
+
+    Sizes are in bytes: as sent, and after decompression.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    wire_bytes_max: int
+    inflated_bytes_max: int
+
+
+class Request(Struct, frozen=True):
+    """A request that was read. `headers` has lower-case names; `body` is decompressed."""
+
+    route: Route
+    path: str
+    params: Mapping[str, str]
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    address: str
+    received_ms: int
+    request_id: str
+
+
+class Answer(Struct, frozen=True):
+    """What the client gets. CORS, `X-Request-Id` and `Content-Length` are the gateway's."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Decoded(Struct, frozen=True):
+    """What a request came to. With events, `answer` is sent only after they are durable."""
+
+    answer: Answer
+    accepted: Sequence[AcceptedEvent] = ()
+    refused: Sequence[AcceptedRefusal] = ()
+
+
+FailureCode = Literal[
+    "payload_too_large",
+    "bad_encoding",
+    "rate_limited",
+    "overloaded",
+    "unavailable",
+    "not_loaded",
+    "method_not_allowed",
+    "timeout",
+    "internal",
+]
+
+
+class Failure(Struct, frozen=True):
+    """Why a request ends outside `decode`. Nothing of it was stored."""
+
+    code: FailureCode
+    status: int
+    sentence: str
+    retry_after_seconds: int | None = None
+
+
+class Normalised(Struct, frozen=True):
+    """A canonical event and what did not fit its fields. `notes` are lines for its trace."""
+
+    event: Event
+    extra: JsonObject | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Protocol(ABC):
+    """A wire API in."""
+
+    name: ClassVar[str]
+    routes: ClassVar[Sequence[Route]]
+
+    @abstractmethod
+    def decode(self, request: Request, snapshot: Snapshot) -> Decoded:
+        """Judge a request. Never raises for what the client sent."""
+
+    @abstractmethod
+    def failure(self, request_path: str, failure: Failure) -> Answer:
+        """Say a failure in the shape that this protocol's clients parse."""
+
+    @abstractmethod
+    def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:
+        """Shape a stored event into a canonical one. `app` is None once it was removed.
+
+        Pure in record and app: the same record gives the same event when it is read again.
+        """

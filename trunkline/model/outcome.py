@@ -1,0 +1,52 @@
+"""The four outcomes of an attempt to deliver an event. There is no fifth.
+
+Which answer of a destination leads to which outcome, unless its kind says otherwise, is decided in
+the delivery contract and computed here by `outcome_of_status`, so that no kind can forget a case.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Delivered(Struct, frozen=True, tag="delivered"):
+    """The destination has it. `verified` is False where a vendor's 2xx proves nothing."""
+
+    verified: bool = True
+
+
+class Retry(Struct, frozen=True, tag="retry"):
+    """Not now. `after_seconds` is what the destination asked for (`Retry-After`), else 0."""
+
+    reason: str
+    after_seconds: float = 0.0
+
+
+class Rejected(Struct, frozen=True, tag="rejected"):
+    """This event will never be taken: it becomes a dead letter; the others go on."""
+
+    reason: str
+
+
+class Blocked(Struct, frozen=True, tag="blocked"):
+    """No event will be taken until a person acts: the destination parks, keeps, probes, drains."""
+
+    reason: str
+
+
+Outcome = Delivered | Retry | Rejected | Blocked
+
+RETRY_STATUSES = frozenset({408, 425, 429})
+BLOCKED_STATUSES = frozenset({401, 403, 404, 405, 407, 410})
+
+
+def outcome_of_status(status: int, after_seconds: float = 0.0) -> Outcome:
+    """Judge a bare HTTP status by the table of the delivery contract."""
+    reason = f"HTTP {status}"
+    if 200 <= status < 300:
+        return Delivered()
+    if status in RETRY_STATUSES or status >= 500 or status < 200:
+        return Retry(reason, after_seconds)
+    if 300 <= status < 400 or status in BLOCKED_STATUSES:
+        return Blocked(reason)
+    return Rejected(reason)

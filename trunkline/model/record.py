@@ -1,0 +1,120 @@
+"""What the event log holds: the records of ACCEPTED and of EVENTS, as bytes and back.
+
+ACCEPTED is written by the gateways: one record for each event they said yes to, with its body as
+received, and one for each refusal with a known key. EVENTS is written by the pipeline: one record
+for each event that is no duplicate, in its canonical form. Both are MessagePack arrays; a field is
+only ever added at the end, with a default, so that an older home can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+ACCEPTED = "accepted"
+EVENTS = "events"
+
+
+class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e"):
+    """An event that was answered yes: checked, not yet shaped.
+
+    `body` is the event's own JSON object, `envelope` what stood beside it in a batch (`sentAt`,
+    `context`, `integrations`) as a JSON object or empty. `user` is the lane that order is kept in.
+    """
+
+    app: str
+    message_id: str
+    user: str
+    protocol: str
+    type: str
+    key: str
+    is_client: bool
+    snapshot: int
+    received_ms: int
+    address: str
+    user_agent: str
+    request_id: str
+    envelope: bytes
+    body: bytes
+    notes: tuple[str, ...] = ()
+
+
+class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r"):
+    """An event that was answered no, with a key that is known: its owner wants to see it.
+
+    `body` is redacted and cut; `count` is above 1 where refusals came too fast to keep each.
+    """
+
+    app: str
+    protocol: str
+    key: str
+    snapshot: int
+    received_ms: int
+    address: str
+    request_id: str
+    code: str
+    message: str
+    message_id: str
+    body: bytes
+    count: int = 1
+
+
+Accepted = AcceptedEvent | AcceptedRefusal
+
+
+class Routing(Struct, frozen=True, array_like=True):
+    """What decides which destinations may have an event, without decoding it again."""
+
+    integrations: dict[str, Any] = {}
+    consent: dict[str, Any] = {}
+
+
+class StoredEvent(Struct, frozen=True, array_like=True):
+    """An event in EVENTS: its canonical JSON, and what is asked of it without decoding that.
+
+    `origin_*` says which record of ACCEPTED it came from: the output is the commit point.
+    `snapshot` is the catalog snapshot of its acceptance.
+    """
+
+    origin_partition: int
+    origin_offset: int
+    app: str
+    message_id: str
+    user: str
+    type: str
+    name: str
+    snapshot: int
+    received_ms: int
+    protocol: str
+    key: str
+    address: str
+    request_id: str
+    historical: bool
+    routing: Routing | None
+    event: bytes
+    original: bytes
+    notes: tuple[str, ...] = ()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ACCEPTED = msgspec.msgpack.Decoder(Accepted)
+_STORED = msgspec.msgpack.Decoder(StoredEvent)
+
+encode_record = _ENCODER.encode
+
+
+def decode_accepted(value: bytes) -> Accepted:
+    """Return the record of ACCEPTED; `msgspec.DecodeError` where the bytes are not one."""
+    return _ACCEPTED.decode(value)
+
+
+def decode_stored(value: bytes) -> StoredEvent:
+    """Return the record of EVENTS; `msgspec.DecodeError` where the bytes are not one."""
+    return _STORED.decode(value)
+
+
+def partition_key(app: str, user: str) -> bytes:
+    """Return the key that keeps a user's events in one partition."""
+    return f"{app}\0{user}".encode()

@@ -1,0 +1,51 @@
+"""Opening a state file: one writer, many readers, WAL, a version in the file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+SYNC_FULL = "FULL"  # every commit is on disk when it returns
+SYNC_NORMAL = "NORMAL"  # a power loss takes back the last commits, whole and in order
+
+
+class StateVersionError(Exception):
+    """The file was written by a newer Trunkline. Nothing was changed."""
+
+
+def open_writer(
+    path: Path, migrations: tuple[str, ...], sync: str = SYNC_NORMAL, vfs: str | None = None
+) -> apsw.Connection:
+    """Open a file for its one writer, bringing its schema up to date.
+
+    `migrations` are SQL scripts; the file's `user_version` says how many it has had.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = apsw.Connection(str(path), vfs=vfs)
+    db.set_busy_timeout(5000)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA synchronous={sync}")
+    db.execute("PRAGMA temp_store=MEMORY")
+    version = int(db.pragma("user_version"))
+    if version > len(migrations):
+        db.close()
+        raise StateVersionError(
+            f"{path} has format {version}, this Trunkline knows {len(migrations)}. "
+            "Run the version that wrote it, or a later one."
+        )
+    for number, script in enumerate(migrations[version:], version + 1):
+        with db:
+            db.execute(script)
+            db.execute(f"PRAGMA user_version={number}")
+    return db
+
+
+def open_reader(path: Path) -> apsw.Connection | None:
+    """Open a file to look at; None where nothing was written yet."""
+    if not path.exists():
+        return None
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    db.set_busy_timeout(5000)
+    db.execute("PRAGMA query_only=ON")
+    return db

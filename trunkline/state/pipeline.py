@@ -1,0 +1,27 @@
+"""The pipeline's state file: positions in ACCEPTED, ledger of acceptance, refused events, twins.
+
+Written by the pipeline in one transaction after each append to EVENTS. It may lag EVENTS after a
+crash; the pipeline brings it up to date from there before it goes on.
+
+`ledger.kind` is one of received, refused, duplicate, accepted; `reason` is set for refused.
+`minute` is Unix minutes of acceptance; `snapshot` the catalog snapshot that decided.
+"""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE position (topic TEXT, partition INTEGER, next INTEGER NOT NULL,
+        PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+    CREATE TABLE ledger (app TEXT, minute INTEGER, snapshot INTEGER, kind TEXT, reason TEXT,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (app, minute, snapshot, kind, reason)) WITHOUT ROWID;
+    CREATE TABLE refused (id INTEGER PRIMARY KEY, app TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        protocol TEXT NOT NULL, key TEXT NOT NULL, address TEXT NOT NULL, request_id TEXT NOT NULL,
+        code TEXT NOT NULL, message TEXT NOT NULL, message_id TEXT NOT NULL, body BLOB NOT NULL,
+        count INTEGER NOT NULL);
+    CREATE INDEX refused_by_app ON refused (app, id);
+    CREATE TABLE twin (app TEXT, message_id TEXT, at_ms INTEGER, protocol TEXT, key TEXT,
+        address TEXT, request_id TEXT, partition INTEGER, offset INTEGER,
+        PRIMARY KEY (app, message_id, partition, offset)) WITHOUT ROWID;
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
+)
