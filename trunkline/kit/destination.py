@@ -13,33 +13,105 @@ import hashlib
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from functools import cache, cached_property
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct
 
+from trunkline.model.event import lane_of
 from trunkline.model.outcome import Outcome, outcome_of_status
 
 REQUESTS_MAX = 10  # an exchange ends within this many requests (contract tests)
+EXAMPLE_DESTINATION = "zcmwmxbkmuodelu/ledger"
 _NAMESPACE = uuid.UUID(
     "5c1f5f3e-3f56-5e0e-9a3c-6d4f7b1a2e90"
 )  # fixed for ever: receivers keep keys
 
 
+SECRET_MARK = "x-secret"  # in a field's JSON schema: a secret, or something that holds one
+SecretText = Annotated[str, Meta(min_length=1, extra_json_schema={SECRET_MARK: True})]
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator sets for a destination. Every field carries a description.
 
-    These are read by the forwarder for every kind; a kind adds its own.
+    These are read by the forwarder for every kind; a kind adds its own. A field of `SecretText`,
+    or one that holds such, never shows in a repr. A subclass checks what types cannot say in
+    `__post_init__`, with a `ValueError` that names the field and no secret's value.
     """
 
-    batch_events_max: int = 100
-    batch_seconds_max: float = 0.0
-    timeout_seconds: float = 10.0
-    concurrency_max: int = 8
-    retry_hours_max: float = 72.0
-    parked_bytes_max: int | None = None
-    allow_private_addresses: bool = False
+    batch_events_max: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="How many events may go in one request."),
+    ] = 100
+    batch_seconds_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="How long to wait for a batch to fill, in seconds. With 0 a free slot "
+            "sends at once what waits.",
+        ),
+    ] = 0.0
+    timeout_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=120,
+            description="How long one request may take, in seconds, from the lookup of the name "
+            "to the last byte of the answer. Past it the attempt counts as a retry.",
+        ),
+    ] = 10.0
+    concurrency_max: Annotated[
+        int,
+        Meta(ge=1, le=256, description="How many requests may be under way at a time."),
+    ] = 8
+    retry_hours_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=8760,
+            description="How long an event is retried, in hours; then it becomes a dead letter. "
+            "Time in which the destination is parked does not count.",
+        ),
+    ] = 72.0
+    parked_bytes_max: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="How many bytes of events are held while the destination is parked; past "
+            "it the oldest expire. Left out: a quarter of the disk."
+        ),
+    ] = None
+    allow_private_addresses: Annotated[
+        bool,
+        Meta(
+            description="Let the destination be at a loopback, private or otherwise not public "
+            "address. Off: such a target is refused, whatever its name."
+        ),
+    ] = False
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        secrets = secret_fields(type(self))
+        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, "***" if name in secrets and value else value) for name, value in values]
+
+
+@cache
+def secret_fields(settings_type: type[Settings]) -> frozenset[str]:
+    """Return the names of the fields that are secrets or hold some."""
+    hints = get_type_hints(settings_type, include_extras=True)
+    return frozenset(n for n in settings_type.__struct_fields__ if _is_secret(hints[n]))
+
+
+def _is_secret(hint: Any) -> bool:
+    if isinstance(hint, Meta):
+        return bool((hint.extra_json_schema or {}).get(SECRET_MARK))
+    return any(_is_secret(part) for part in get_args(hint))
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -89,12 +161,17 @@ class Response(Struct, frozen=True):
 
 
 class Example(Struct, frozen=True):
-    """Settings, events and the request they must give: page, golden test and test event in one."""
+    """Settings, canonical events and what they must give: page, golden test and test event in one.
+
+    `request` is what a `Destination` builds from the events at `example_attempt`; `text` is what a
+    `Channel` has then written.
+    """
 
     title: str
     settings: dict[str, Any]
     events: tuple[dict[str, Any], ...]
     request: Request | None = None
+    text: bytes | None = None
 
 
 class Destination(ABC, Generic[SettingsT]):
@@ -146,6 +223,29 @@ class Channel(ABC, Generic[SettingsT]):
     @abstractmethod
     def close(self) -> None:
         """Disconnect."""
+
+
+def map_event(event: dict[str, Any]) -> Mapped:
+    """Return a canonical event as a destination is given it."""
+    return Mapped(
+        message_id=event["messageId"],
+        app=event["app"],
+        user=lane_of(event.get("userId", UNSET), event.get("anonymousId", UNSET)),
+        type=event["type"],
+        name=event.get("event") or event.get("name") or "",
+        body=msgspec.json.encode(event),
+    )
+
+
+def example_attempt(example: Example) -> Attempt:
+    """Return the attempt that an example's request is built for."""
+    ids = [event["messageId"] for event in example.events]
+    return Attempt(
+        now_ms=1_795_170_000_000,
+        number=1,
+        destination=EXAMPLE_DESTINATION,
+        delivery_id=delivery_id(EXAMPLE_DESTINATION, ids),
+    )
 
 
 def delivery_id(destination: str, message_ids: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ FailureCode = Literal[
     "unavailable",
     "not_loaded",
     "method_not_allowed",
+    "not_found",
     "timeout",
     "internal",
 ]

@@ -3,19 +3,31 @@
 Written by the forwarder; what one round of deliveries changed (positions, waiting events, dead
 letters, attempts, ledger) is one transaction. `uid` is the destination's, never used twice.
 
-- `grp`: `position` is the next offset of EVENTS; `finished` holds the offsets above it that are
-  done (delta-coded). `state`: running, paused, parked. A parked one says since when and why.
+- `grp`: everything below `seen` was taken up by the group; `unfinished` are the offsets below it
+  that are not done yet, packed. `position` is the first of those, else `seen`. Where `at_head` is
+  1, `seen` is `setting.head` if that is higher: a group with nothing to do moves with the head
+  without its row being written. Ask `read_groups`, which has resolved that. `state`: running,
+  paused, parked. A parked one says since when, its `cause` (a closed set) and why. `held_ms` is how
+  long it stood still so far: its *own time* is the wall clock less that, and horizons run in it.
+  `behind_bytes` is about what the log holds for it; `suspects` are the dead letters in a row that
+  the fuse counts.
 - `waiting`: events taken out of the log's order, each in the lane of its user. `lane` is unique to
-  the event where a destination keeps no order. `due_ms` counts for the head of a lane.
-- `fate`: what one request, or one run of decisions, did to a set of offsets. `kind`: attempt or
-  filtered. `offsets` are delta-coded varints, `outcomes` one byte an offset where they differ.
+  the event where a destination keeps no order. `due_ms` counts for the head of a lane. `first_ms`
+  is the first attempt in the destination's own time, 0 where there was none. `payload` is the
+  canonical event.
+- `fate`: what one request, or one run of decisions, did to a set of offsets. `kind`: attempt,
+  filtered, or expired (given up unsent, for space). `offsets` are delta-coded varints,
+  `outcomes` one byte an offset where they differ, else one for all.
   `bucket`: offset // 1024, so that a trace finds the rows of one offset.
 - `ledger.kind`: delivered, filtered, dead, replayed; `minute` is Unix minutes of acceptance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import apsw
+from msgspec import Struct
 
 BUCKET = 1024  # offsets in a bucket of the fate index
 
@@ -23,21 +35,24 @@ MIGRATIONS = (
     """
     CREATE TABLE grp (uid INTEGER PRIMARY KEY, app TEXT NOT NULL, id TEXT NOT NULL,
         kind TEXT NOT NULL, since INTEGER NOT NULL, partition INTEGER NOT NULL,
-        begin INTEGER NOT NULL, position INTEGER NOT NULL, finished BLOB NOT NULL,
-        state TEXT NOT NULL, state_since_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        begin INTEGER NOT NULL, position INTEGER NOT NULL, seen INTEGER NOT NULL,
+        at_head INTEGER NOT NULL, unfinished BLOB NOT NULL, state TEXT NOT NULL,
+        cause TEXT NOT NULL, state_since_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        held_ms INTEGER NOT NULL, behind_bytes INTEGER NOT NULL, suspects BLOB NOT NULL,
         settings_digest BLOB NOT NULL, removed_ms INTEGER);
     CREATE TABLE waiting (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, lane TEXT NOT NULL,
         offset INTEGER NOT NULL, app TEXT NOT NULL, message_id TEXT NOT NULL,
         received_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, first_ms INTEGER NOT NULL,
         due_ms INTEGER NOT NULL, reason TEXT NOT NULL, replay INTEGER NOT NULL,
-        payload BLOB NOT NULL);
+        user TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL, payload BLOB NOT NULL);
     CREATE INDEX waiting_lane ON waiting (uid, lane, id);
     CREATE INDEX waiting_due ON waiting (uid, due_ms);
     CREATE INDEX waiting_offset ON waiting (uid, offset);
     CREATE TABLE dead_letter (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, lane TEXT NOT NULL,
         offset INTEGER NOT NULL, app TEXT NOT NULL, message_id TEXT NOT NULL,
         received_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL, reason TEXT NOT NULL,
-        detail TEXT NOT NULL, attempts INTEGER NOT NULL, payload BLOB NOT NULL);
+        detail TEXT NOT NULL, attempts INTEGER NOT NULL,
+        user TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL, payload BLOB NOT NULL);
     CREATE INDEX dead_letter_message ON dead_letter (uid, offset);
     CREATE TABLE fate (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, kind TEXT NOT NULL,
         at_ms INTEGER NOT NULL, number INTEGER NOT NULL, snapshot INTEGER NOT NULL,
@@ -59,12 +74,22 @@ OUTCOME_BYTES = {
     "retry": b"R",
     "rejected": b"J",
     "blocked": b"B",
+    "expired": b"X",
 }
 OUTCOME_NAMES = {byte[0]: name for name, byte in OUTCOME_BYTES.items()}
 
 
 def pack_offsets(offsets: Iterable[int]) -> bytes:
     """Pack ascending offsets as varint deltas, the first from 0."""
+    ordered = list(offsets)
+    if ordered and ordered[0] >= 0:
+        deltas = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
+        if not deltas or max(deltas) < 0x80:  # the usual case, six times as fast
+            return _pack_slowly(ordered[:1]) + bytes(deltas)
+    return _pack_slowly(ordered)
+
+
+def _pack_slowly(offsets: Sequence[int]) -> bytes:
     out = bytearray()
     last = 0
     for offset in offsets:
@@ -90,3 +115,65 @@ def unpack_offsets(data: bytes) -> list[int]:
         offsets.append(last)
         delta = shift = 0
     return offsets
+
+
+class GroupRow(Struct, frozen=True):
+    """A destination's consumer group as saved, with `seen` and `position` resolved."""
+
+    uid: int
+    app: str
+    id: str
+    kind: str
+    since: int
+    begin: int
+    seen: int
+    is_at_head: bool
+    unfinished: tuple[int, ...]
+    state: str
+    cause: str
+    state_since_ms: int
+    reason: str
+    held_ms: int
+    behind_bytes: int
+    suspects: tuple[int, ...]
+    settings_digest: bytes
+
+    @property
+    def position(self) -> int:
+        """The next offset that is not done."""
+        return self.unfinished[0] if self.unfinished else self.seen
+
+    def is_done(self, offset: int) -> bool:
+        """Say whether the group is done with an offset of the log (its event may still wait)."""
+        return offset < self.seen and offset not in self.unfinished
+
+
+def read_setting(db: apsw.Connection, name: str) -> str | None:
+    """Return a setting of the file: head, snapshot, ahead, inbox, next_id."""
+    row = db.execute("SELECT value FROM setting WHERE name=?", (name,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def read_groups(db: apsw.Connection) -> list[GroupRow]:
+    """Return the groups of destinations that exist. Call it within a read transaction."""
+    head = int(read_setting(db, "head") or 0)
+    rows = db.execute(
+        "SELECT uid, app, id, kind, since, begin, seen, at_head, unfinished, state, cause,"
+        " state_since_ms, reason, held_ms, behind_bytes, suspects, settings_digest"
+        " FROM grp WHERE removed_ms IS NULL ORDER BY app, id"
+    )
+    groups: list[GroupRow] = []
+    for row in rows:
+        seen = max(row[6], head) if row[7] else row[6]
+        groups.append(
+            GroupRow(
+                *row[:6],
+                seen,
+                bool(row[7]),
+                tuple(unpack_offsets(row[8])),
+                *row[9:15],
+                tuple(unpack_offsets(row[15])),
+                row[16],
+            )
+        )
+    return groups

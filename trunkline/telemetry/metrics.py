@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -35,10 +36,15 @@ def counter(name: str, description: str, labels: Sequence[str] = ()) -> Counter:
     return Counter(name, description, labels, registry=REGISTRY)
 
 
-def gauge(name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
-    """Make a gauge; of several processes the last written counts."""
+def gauge(
+    name: str,
+    description: str,
+    labels: Sequence[str] = (),
+    mode: Literal["mostrecent", "livesum"] = "mostrecent",
+) -> Gauge:
+    """Make a gauge; of several processes the last written counts, or (`livesum`) all living."""
     _LIST.append(Metric(name, "gauge", tuple(labels), description))
-    return Gauge(name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+    return Gauge(name, description, labels, registry=REGISTRY, multiprocess_mode=mode)
 
 
 def histogram(

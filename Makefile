@@ -1,0 +1,62 @@
+# The menu. `make` alone lists it; CI runs what a person runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NODE_CLIENTS := tests/clients/node/node_modules/.ready
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := menu
+.PHONY: menu setup run test check fmt lint bench docs new clean test-clients
+
+menu: ## list what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(READY) ## virtual environment with locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Trunkline needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+run: $(READY) ## a node, a demo workspace, a sender and a receiver: see events flow
+	$(BIN)/python examples/demo/run.py
+
+check: $(READY) ## the everyday loop: style, types, layers, fast tests
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) -q -n 2 -m "not slow and not clients" tests
+
+lint: $(READY)
+	$(BIN)/ruff format --check trunkline tests bench examples docs
+	$(BIN)/ruff check trunkline tests bench examples docs
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+test: $(READY) $(NODE_CLIENTS) lint ## everything from nothing, then the whole suite
+	$(PYTEST) -n 2 --dist loadfile tests
+
+$(NODE_CLIENTS): tests/clients/node/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/clients/node && npm ci --silent --no-audit --no-fund && touch node_modules/.ready; \
+	else echo "npm is missing: the Node clients cannot be installed, their tests will say so"; fi
+
+test-clients: $(READY) $(NODE_CLIENTS) ## unmodified client libraries against a real node
+	$(PYTEST) -m clients tests/clients
+
+bench: $(READY) ## the workloads of docs/guide/performance.md, on loopback
+	$(BIN)/python -m bench
+
+docs: $(READY) ## make docs/reference again
+	$(BIN)/python docs/generate.py
+
+fmt: $(READY) ## format the code
+	$(BIN)/ruff format trunkline tests bench examples docs
+	$(BIN)/ruff check --fix --quiet trunkline tests bench examples docs
+
+new: $(READY) ## how to add a component
+	@echo "A destination kind is one file in trunkline/destinations/; copy webhook.py and read trunkline/kit/destination.py."
+	@echo "Its contract test, its page in docs/reference and its settings in the workspace file come by themselves."
+
+clean: ## remove what make made
+	rm -rf $(VENV) tests/clients/node/node_modules build dist *.egg-info

@@ -1,0 +1,90 @@
+"""Makes docs/reference from the code, so that it cannot be wrong about it. `make docs` runs it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import trunkline.telemetry
+from trunkline.cli import build, list_verbs
+from trunkline.kit.describe import describe_kind
+from trunkline.kit.settings import list_settings
+from trunkline.model.refusal import ERRORS
+from trunkline.node import destination_kinds
+from trunkline.telemetry.metrics import list_metrics
+
+FOLDER = Path(__file__).parent / "reference"
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield every generated page: its path below docs/reference, and its text."""
+    yield "settings.md", settings_page()
+    yield "errors.md", errors_page()
+    yield "metrics.md", metrics_page()
+    yield "cli.md", cli_page()
+    for kind, component in sorted(destination_kinds().items()):
+        yield f"destinations/{kind}.md", describe_kind(component)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in r) + " |" for r in lines
+    )
+
+
+def settings_page() -> str:
+    rows = [
+        (f"`[{s.section}] {s.name}`", f"`{s.type}`", f"`{s.default}`", s.description)
+        for s in list_settings()
+    ]
+    return (
+        "# Boot settings\n\nGiven in `trunkline.toml` in the home, overridden by "
+        "`TRUNKLINE_<SECTION>__<NAME>` in the environment, overridden by flags.\n\n"
+        + table(("setting", "type", "default", "what it does"), rows)
+        + "\n"
+    )
+
+
+def errors_page() -> str:
+    rows = [
+        (row.protocol, f"`{row.code}`", str(row.status), row.sentence, row.hint) for row in ERRORS
+    ]
+    return (
+        "# Errors a caller can see\n\n"
+        + table(("where", "code", "status", "what is wrong", "what to do"), rows)
+        + "\n"
+    )
+
+
+def metrics_page() -> str:
+    for module in pkgutil.iter_modules(trunkline.telemetry.__path__):
+        importlib.import_module(f"trunkline.telemetry.{module.name}")
+    rows = [
+        (f"`{m.name}`", m.type, ", ".join(f"`{label}`" for label in m.labels), m.description)
+        for m in list_metrics()
+    ]
+    return "# Metrics\n\n" + table(("metric", "type", "labels", "what it counts"), rows) + "\n"
+
+
+def cli_page() -> str:
+    app = build()
+    for verb in list_verbs():
+        app[verb]  # the page shows every verb, so every verb is loaded
+    return app.generate_docs() + "\n"
+
+
+def main() -> int:
+    for name, text in pages():
+        path = FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""`trunkline doctor`: what is wrong with this home and machine, and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from trunkline.cli._frame import (
+    HOME_DEFAULT,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    open_home,
+    read_boot,
+    read_snapshot,
+    say,
+    say_json,
+)
+from trunkline.kit.clock import SystemClock
+from trunkline.kit.settings import Boot
+from trunkline.model.record import ACCEPTED, EVENTS
+from trunkline.node import open_log
+from trunkline.proof.disk import measure_fsync
+from trunkline.reports.letters import list_destinations
+from trunkline.state.home import Home, HomeLock
+from trunkline.supervisor import is_listening, split_address
+
+Verdict = Literal["ok", "warning", "problem"]
+MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
+FREE_BYTES_MIN = 1_073_741_824
+YEAR_2024_MS = 1_704_067_200_000
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    about: str
+    verdict: Verdict
+    text: str
+
+
+def command(*, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) -> int:
+    """Look at disk, fsync, clock, ports, database, log and destinations; exit 1 on a problem.
+
+    Example: trunkline doctor
+    """
+    place = open_home(home)
+    boot = read_boot(place)
+    findings = list(_examine(place, boot))
+    if json:
+        say_json(findings)
+    else:
+        for finding in findings:
+            say(f"{MARKS[finding.verdict]} {finding.about:<12} {finding.text}")
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
+    lock = HomeLock(home)
+    is_running = not lock.try_take("trunkline doctor")
+    if not is_running:
+        lock.release()
+    yield Finding("node", "ok", f"runs: {lock.holder()}" if is_running else "does not run")
+    yield _disk(home)
+    yield _fsync(home)
+    yield _clock()
+    yield from _ports(boot, is_running)
+    yield _key_file(home)
+    yield _catalog(home)
+    yield from _log(home, boot)
+    yield from _destinations(home, boot)
+
+
+def _disk(home: Home) -> Finding:
+    usage = shutil.disk_usage(home.folder)
+    free = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
+    if not home.reserve_file.exists() and home.log_folder.exists():
+        return Finding(
+            "disk", "problem",
+            f"{free}; the disk was full and the reserve was let go: events are answered 503 until "
+            "there is room. Free some; the node goes on by itself",
+        )  # fmt: skip
+    if usage.free < FREE_BYTES_MIN:
+        return Finding("disk", "warning", f"{free}; make room before events are answered 503")
+    return Finding("disk", "ok", free)
+
+
+def _fsync(home: Home) -> Finding:
+    try:
+        took = measure_fsync(home.folder, SystemClock())
+    except OSError as error:
+        return Finding("fsync", "problem", f"cannot write to {home.folder}: {error.strerror}")
+    text = (
+        f"median {took.median_seconds * 1000:.2f} ms, slowest {took.slowest_seconds * 1000:.1f} ms"
+    )
+    if took.is_too_fast:
+        return Finding(
+            "fsync", "warning",
+            f"{text}: too fast to be true. A cache or a RAM disk says yes before it is safe; "
+            "a power cut may lose acknowledged events",
+        )  # fmt: skip
+    return Finding("fsync", "ok", text)
+
+
+def _clock() -> Finding:
+    if SystemClock().now_ms() < YEAR_2024_MS:
+        return Finding("clock", "problem", "the clock stands before 2024; set it, or run NTP")
+    return Finding("clock", "ok", "plausible")
+
+
+def _ports(boot: Boot, is_running: bool) -> Iterator[Finding]:
+    for section, address in (("gateway", boot.gateway.listen), ("console", boot.console.listen)):
+        try:
+            taken = is_listening(*split_address(address))
+        except ValueError as error:
+            yield Finding("ports", "problem", f"[{section}] listen: {error}")
+            continue
+        if taken and not is_running:
+            yield Finding("ports", "problem", f"{address} is taken by another program")
+        else:
+            yield Finding("ports", "ok", f"{address} {'in use by the node' if taken else 'free'}")
+
+
+def _key_file(home: Home) -> Finding:
+    if not home.key_file.exists():
+        return Finding("secrets", "ok", "no key file yet; the first apply makes it")
+    mode = stat.S_IMODE(home.key_file.stat().st_mode)
+    if mode & 0o077:
+        return Finding("secrets", "problem", f"{home.key_file} can be read by others; chmod 600 it")
+    if home.key_file.stat().st_uid != os.getuid():
+        return Finding("secrets", "warning", f"{home.key_file} belongs to another user")
+    return Finding("secrets", "ok", "key file readable by its owner only")
+
+
+def _catalog(home: Home) -> Finding:
+    try:
+        snapshot = read_snapshot(home)
+    except CommandError as error:
+        return Finding("catalog", "problem", str(error))
+    count = sum(len(app.destinations) for app in snapshot.apps)
+    return Finding(
+        "catalog", "ok",
+        f"snapshot {snapshot.version}: {len(snapshot.apps)} apps, {count} destinations",
+    )  # fmt: skip
+
+
+def _log(home: Home, boot: Boot) -> Iterator[Finding]:
+    log = open_log(home, boot, SystemClock())
+    try:
+        for topic in (ACCEPTED, EVENTS):
+            size = log.size_bytes(topic) / 1e6
+            records = sum(log.ends(topic).values()) - sum(log.begins(topic).values())
+            yield Finding("log", "ok", f"{topic}: {records} records, {size:.1f} MB")
+    finally:
+        log.close()
+
+
+def _destinations(home: Home, boot: Boot) -> Iterator[Finding]:
+    log = open_log(home, boot, SystemClock())
+    try:
+        states = list_destinations(home, log, read_snapshot(home))
+    except CommandError:
+        return
+    finally:
+        log.close()
+    for state in states:
+        if state.state == "parked":
+            yield Finding(
+                "destination", "warning",
+                f"{state.app}/{state.id} is parked since {state.since}: {state.reason}; "
+                f"{state.lag} events wait. Mend it and apply, or `trunkline destination probe`",
+            )  # fmt: skip

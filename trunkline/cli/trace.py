@@ -1,0 +1,77 @@
+"""`trunkline trace`: one event's whole story."""
+
+from __future__ import annotations
+
+from trunkline.cli._frame import (
+    HOME_DEFAULT,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    open_home,
+    read_boot,
+    read_snapshot,
+    say,
+    say_json,
+)
+from trunkline.kit.clock import SystemClock
+from trunkline.node import destination_kinds, open_log
+from trunkline.reports.trace import Trace, Tracer
+
+
+def command(message_id: str, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) -> int:
+    """Tell an event's story: received, checks, and what each destination was sent and answered.
+
+    Example: trunkline trace 8f14e45f-ceea-467f-a8e4-3f7b6c1d2a90
+
+    Parameters
+    ----------
+    message_id
+        The messageId that the sender gave, or that the answer named.
+    """
+    stories = find_stories(message_id, home)
+    if not stories:
+        raise CommandError(
+            f"no event with messageId {message_id!r} is known here; was it refused? "
+            "see `trunkline refused list`"
+        )
+    for story in stories:
+        if json:
+            say_json(story)
+        else:
+            print_story(story)
+    return 0
+
+
+def find_stories(message_id: str, home: HomeOption) -> list[Trace]:
+    """Return the stories of an id in a home."""
+    place = open_home(home)
+    log = open_log(place, read_boot(place), SystemClock())
+    try:
+        tracer = Tracer(place, log, read_snapshot(place), destination_kinds())
+        return tracer.trace(message_id)
+    finally:
+        log.close()
+
+
+def print_story(story: Trace) -> None:
+    """Print a story for a person."""
+    say(f"{story.message_id}  app {story.app}")
+    if story.note:
+        say(f"  {story.note}")
+    for stage in story.stages:
+        facts = "  ".join(f"{name}={value}" for name, value in stage.facts.items() if value != "")
+        say(f"  {stage.at}  {stage.stage:<10} {facts}")
+        for note in stage.notes:
+            say(f"{'':28}{note}")
+    for name, destination in story.destinations.items():
+        reason = f"  {destination.reason}" if destination.reason else ""
+        say(f"  → {name} ({destination.kind}): {destination.outcome}{reason}")
+        for attempt in destination.attempts:
+            status = f"HTTP {attempt.status}" if attempt.status else attempt.reason
+            took = f"  {attempt.took_ms:.0f} ms" if attempt.took_ms is not None else ""
+            say(
+                f"      {attempt.at}  attempt {attempt.number}  {attempt.outcome}  {status}{took}"
+                f"  {attempt.events} event{'s' if attempt.events != 1 else ''}"
+            )
+        if destination.next_attempt:
+            say(f"      next attempt at {destination.next_attempt}")

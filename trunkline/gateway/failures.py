@@ -1,0 +1,68 @@
+"""Failures of the gateway itself, and the shape they take where no protocol gives one.
+
+The shape is the superset that every known client library parses: a 400 without `code` and
+`message` makes some of them crash and send for ever (tracking contract).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from trunkline.kit.eventlog import LogFailure
+from trunkline.kit.protocol import Answer, Failure, Protocol
+
+NOT_LOADED = Failure(
+    "not_loaded", 503, "The catalog is not loaded yet; nothing was stored. Send again.", 2
+)
+INTERNAL = Failure(
+    "internal", 503, "A defect on our side; nothing was stored. Send again, and tell us the id.", 5
+)
+
+
+def not_found(path: str) -> Failure:
+    """Say that no protocol has this path."""
+    return Failure("not_found", 404, f"There is no {path[:200]} here; check the path.")
+
+
+def wrong_method(method: str, path: str, allow: tuple[str, ...]) -> Failure:
+    """Say which methods the path has."""
+    return Failure(
+        "method_not_allowed", 405, f"{path[:200]} takes {', '.join(allow)}, not {method[:20]}."
+    )
+
+
+def rate_limited(seconds: int) -> Failure:
+    """Say when to come back."""
+    return Failure(
+        "rate_limited", 429, f"The app's rate limit is reached; send again in {seconds} s.", seconds
+    )
+
+
+def unavailable(failure: LogFailure) -> Failure:
+    """Say that the log could not make it durable. The reason is for the operator, not for them."""
+    return Failure(
+        "unavailable",
+        503,
+        "The event could not be made durable; nothing was stored. Send again.",
+        failure.retry_after_seconds,
+    )
+
+
+def shape_failure(protocol: Protocol | None, path: str, failure: Failure) -> Answer:
+    """Return the failure in the protocol's shape, or in the superset where there is none."""
+    if protocol is not None:
+        return protocol.failure(path, failure)
+    return Answer(
+        failure.status,
+        msgspec.json.encode(
+            {
+                "success": False,
+                "code": failure.code,
+                "message": failure.sentence,
+                "error": {"code": failure.code, "message": failure.sentence},
+                "Error": failure.code,
+                "Message": failure.sentence,
+                "Details": failure.sentence,
+            }
+        ),
+    )

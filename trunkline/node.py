@@ -1,0 +1,158 @@
+"""The whole path, wired in one function. Read this first.
+
+`wire` builds what a process runs: a gateway process has the first line of the path, the worker the
+other two, a test or the simulator all three in one process. Nothing else in Trunkline knows both an
+engine and a component: here a kind is looked up on its shelf and handed to the engine that uses it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import random
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import TypeVar
+
+from msgspec import Struct
+
+import trunkline.destinations
+import trunkline.eventlogs
+import trunkline.protocols
+from trunkline.catalog.follow import SnapshotFollower
+from trunkline.forwarder.engine import Forwarder
+from trunkline.forwarder.http import HttpSender
+from trunkline.gateway.engine import Gateway
+from trunkline.kit.clock import Clock
+from trunkline.kit.destination import Channel, Destination
+from trunkline.kit.eventlog import EventLog
+from trunkline.kit.protocol import Protocol
+from trunkline.kit.settings import Boot
+from trunkline.model.record import ACCEPTED, EVENTS
+from trunkline.pipeline.engine import Pipeline
+from trunkline.state.home import Home
+
+T = TypeVar("T")
+Stamp = Callable[[], int]
+
+
+class Path(Struct, frozen=True):
+    """The parts of a node that one process runs; what it does not run is None."""
+
+    log: EventLog
+    catalog: SnapshotFollower
+    gateway: Gateway | None
+    pipeline: Pipeline | None
+    forwarder: Forwarder | None
+
+
+def wire(
+    home: Home,
+    boot: Boot,
+    clock: Clock,
+    stamp: Stamp,
+    *,
+    gateway: int | None = None,
+    worker: bool = False,
+) -> Path:
+    """Wire the path: gateway number `gateway`, the worker, or both in one process."""
+    log = open_log(home, boot, clock, stamp)
+    catalog = SnapshotFollower(home, clock)
+    protocols = protocol_shelf()
+    path_gateway = path_pipeline = path_forwarder = None
+    if gateway is not None:
+        # senders ──► gateway ──► ACCEPTED: a yes leaves when the append returned.
+        path_gateway = Gateway(
+            protocols=tuple(protocols.values()),
+            appender=log.appender(ACCEPTED, gateway),
+            snapshot=catalog.current,
+            settings=boot.gateway,
+            clock=clock,
+            stamp=stamp,
+        )
+    if worker:
+        # ACCEPTED ──► pipeline ──► EVENTS: each event once, in its canonical form.
+        path_pipeline = Pipeline(
+            log=log,
+            protocols=protocols,
+            snapshot=catalog.current,
+            home=home,
+            settings=boot.pipeline,
+            keep_days=boot.log.keep_days,
+            clock=clock,
+        )
+        # EVENTS ──► forwarder ──► the world: every destination at its own pace.
+        path_forwarder = Forwarder(
+            log=log,
+            kinds=destination_kinds(),
+            sender=HttpSender(
+                clock, allow_private_addresses=boot.forwarder.allow_private_addresses
+            ),
+            snapshot=catalog.current,
+            home=home,
+            settings=boot.forwarder,
+            keep_days=boot.log.keep_days,
+            log_bytes_max=boot.log.bytes_max,
+            clock=clock,
+            random=random.Random(),
+        )
+    return Path(log, catalog, path_gateway, path_pipeline, path_forwarder)
+
+
+def open_log(home: Home, boot: Boot, clock: Clock, stamp: Stamp | None = None) -> EventLog:
+    """Open the event log of a home; without `stamp` for reading only."""
+    kinds = _shelf(trunkline.eventlogs, EventLog)
+    if boot.log.kind not in kinds:
+        raise ValueError(f"[log] kind is {boot.log.kind!r}; expected one of {sorted(kinds)}")
+    settings = boot.log
+    return kinds[settings.kind](  # pyright: ignore[reportCallIssue] the shelf's own constructors
+        home.log_folder,
+        clock,
+        segment_bytes=settings.segment_bytes,
+        segment_seconds=settings.segment_seconds,
+        reserve_bytes=settings.reserve_bytes,
+        stamp_now=stamp,
+    )
+
+
+@cache
+def protocol_shelf() -> dict[str, Protocol]:
+    """Return one of each protocol, by name."""
+    return {name: cls() for name, cls in _shelf(trunkline.protocols, Protocol, "name").items()}
+
+
+@cache
+def destination_kinds() -> dict[str, type[Destination[...]] | type[Channel[...]]]:
+    """Return every kind of destination, by its name."""
+    http = _shelf(trunkline.destinations, Destination)
+    return {**http, **_shelf(trunkline.destinations, Channel)}
+
+
+def stamp_from(base: int, clock: Clock) -> Stamp:
+    """Return the stamp function of a node: nanoseconds that all its processes share."""
+    return lambda: base + int(clock.monotonic() * 1e9)
+
+
+def stamp_base(log: EventLog, clock: Clock) -> int:
+    """Return a base from which stamps go on where the log's last ones ended, whatever the clock."""
+    last = clock.now_ms() * 1_000_000
+    for topic in (ACCEPTED, EVENTS):
+        for partition, end in log.ends(topic).items():
+            fetched = log.fetch(topic, partition, end - 1)
+            last = max(last, fetched.record.stamp + 1 if fetched else 0)
+    return last - int(clock.monotonic() * 1e9)
+
+
+def _shelf(package: ModuleType, contract: type[T], attribute: str = "kind") -> dict[str, type[T]]:
+    """Find the components of a shelf: the folder is the list."""
+    found: dict[str, type[T]] = {}
+    for module_info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{module_info.name}")
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, contract) and cls.__module__ == module.__name__:
+                name = getattr(cls, attribute, None)
+                if isinstance(name, str) and not inspect.isabstract(cls):
+                    found[name] = cls
+    return found

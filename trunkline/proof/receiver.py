@@ -1,0 +1,80 @@
+"""A receiver of webhooks that remembers what it got, and that can be told to misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any, Protocol
+
+import msgspec
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from trunkline.supervisor import free_port
+
+Headers = list[tuple[str, str]]
+
+
+class HttpProtocol(Protocol):
+    """The part of Granian's RSGI protocol that is used here."""
+
+    async def __call__(self) -> bytes:
+        """Return the body."""
+        ...
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer."""
+        ...
+
+
+class Receiver:
+    """Counts the events it is sent, by messageId.
+
+    `status` is what it answers; `fail_every` n above 0 answers every nth request 503 instead. What
+    was answered with a failure is not counted as received.
+    """
+
+    def __init__(self, status: int = 200, fail_every: int = 0) -> None:
+        self.status = status
+        self.fail_every = fail_every
+        self.requests = 0
+        self.received: Counter[str] = Counter()
+        self.last: dict[str, Any] | None = None
+        self._server: Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.url = ""
+
+    async def start(self, port: int = 0) -> str:
+        """Listen on loopback and return the URL to send to."""
+        port = port or free_port("127.0.0.1")
+        self._server = Server(
+            self._handle, "127.0.0.1", port, interface=Interfaces.RSGI, websockets=False,
+            log_enabled=False,
+        )  # fmt: skip
+        self._task = asyncio.create_task(self._server.serve())
+        self.url = f"http://127.0.0.1:{port}/hook"
+        await asyncio.sleep(0.2)  # noqa: TID251  Granian tells nobody when it listens
+        return self.url
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._server is not None and self._task is not None:
+            self._server.stop()
+            await self._task
+            self._server = None
+
+    async def _handle(self, _scope: Any, protocol: HttpProtocol) -> None:
+        body = await protocol()
+        self.requests += 1
+        status = self.status
+        if self.fail_every and self.requests % self.fail_every == 0:
+            status = 503
+        if 200 <= status < 300:
+            self._remember(body)
+        protocol.response_bytes(status, [("content-type", "text/plain")], b"ok\n")
+
+    def _remember(self, body: bytes) -> None:
+        decoded = msgspec.json.decode(body)
+        for event in decoded if isinstance(decoded, list) else [decoded]:
+            self.received[event["messageId"]] += 1
+            self.last = event

@@ -1,0 +1,167 @@
+"""Lists for people: dead letters, refused events, and the state of destinations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from trunkline.kit.eventlog import EventLog
+from trunkline.kit.times import format_ms
+from trunkline.model.record import EVENTS
+from trunkline.model.snapshot import Snapshot
+from trunkline.reports.pending import Tail, scan_events
+from trunkline.reports.state import GroupState, read_groups, reading
+from trunkline.state.home import Home
+
+
+class DeadLetter(Struct, frozen=True, rename="camel"):
+    """A delivery that was given up, kept with its reason."""
+
+    id: int
+    message_id: str
+    app: str
+    destination: str
+    at: str
+    received_at: str
+    reason: str
+    detail: str
+    attempts: int
+
+
+class Refused(Struct, frozen=True, rename="camel"):
+    """An event that the gateway did not accept. `count` above 1: they came too fast to keep."""
+
+    id: int
+    app: str
+    at: str
+    protocol: str
+    key: str
+    address: str
+    request_id: str
+    code: str
+    message: str
+    message_id: str
+    body: str
+    count: int
+
+
+class DestinationState(Struct, frozen=True, rename="camel"):
+    """A destination as it is now. `lag` is the events it has not finished, in log or lanes."""
+
+    app: str
+    id: str
+    kind: str
+    state: str
+    since: str
+    reason: str
+    lag: int
+    waiting: int
+    dead_letters: int
+
+
+class LetterFilter(Struct, frozen=True):
+    """Which dead letters. None means any."""
+
+    app: str | None = None
+    destination: str | None = None
+    reason: str | None = None
+    message_id: str | None = None
+    since_ms: int = 0
+    limit: int = 1000
+
+
+_LETTERS = (
+    "SELECT d.id, d.message_id, d.app, g.id, d.at_ms, d.received_ms, d.reason, d.detail,"
+    " d.attempts, d.payload FROM dead_letter d JOIN grp g ON g.uid=d.uid"
+    " WHERE (:app IS NULL OR d.app=:app) AND (:destination IS NULL OR g.id=:destination)"
+    " AND (:reason IS NULL OR d.reason=:reason)"
+    " AND (:message_id IS NULL OR d.message_id=:message_id)"
+    " AND d.at_ms>=:since_ms ORDER BY d.id LIMIT :limit"
+)
+
+
+def list_letters(home: Home, which: LetterFilter) -> list[DeadLetter]:
+    """Return dead letters, oldest first."""
+    return [letter for letter, _ in _letters(home, which)]
+
+
+def show_letters(home: Home, which: LetterFilter) -> list[tuple[DeadLetter, dict[str, Any]]]:
+    """Return dead letters with the events in them."""
+    return [(letter, msgspec.json.decode(payload)) for letter, payload in _letters(home, which)]
+
+
+def _letters(home: Home, which: LetterFilter) -> list[tuple[DeadLetter, bytes]]:
+    with reading(home, "forwarder") as db:
+        if db is None:
+            return []
+        rows = db.execute(_LETTERS, msgspec.structs.asdict(which))
+        return [
+            (
+                DeadLetter(
+                    id_, message_id, app, destination, format_ms(at), format_ms(received),
+                    reason, detail, attempts,
+                ),
+                bytes(payload),
+            )
+            for id_, message_id, app, destination, at, received, reason, detail, attempts, payload
+            in rows
+        ]  # fmt: skip
+
+
+def list_refused(home: Home, app: str | None, limit: int, id_: int | None = None) -> list[Refused]:
+    """Return what was refused, newest first; with `id_` that one."""
+    with reading(home, "pipeline") as db:
+        if db is None:
+            return []
+        rows = db.execute(
+            "SELECT id, app, at_ms, protocol, key, address, request_id, code, message, message_id,"
+            " body, count FROM refused WHERE (:app IS NULL OR app=:app)"
+            " AND (:id IS NULL OR id=:id) ORDER BY id DESC LIMIT :limit",
+            {"app": app, "id": id_, "limit": limit},
+        )
+        return [
+            Refused(
+                row[0], row[1], format_ms(row[2]), *row[3:10],
+                bytes(row[10]).decode("utf-8", "replace"), row[11],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def list_destinations(home: Home, log: EventLog, snapshot: Snapshot) -> list[DestinationState]:
+    """Return every configured destination with what it does now."""
+    with reading(home, "forwarder") as db:
+        groups = {group.uid: group for group in read_groups(db)} if db else {}
+        waiting = dict(db.execute("SELECT uid, COUNT(*) FROM waiting GROUP BY 1")) if db else {}
+        dead = dict(db.execute("SELECT uid, COUNT(*) FROM dead_letter GROUP BY 1")) if db else {}
+    pending = _count_pending(log, list(groups.values()))
+    states: list[DestinationState] = []
+    for app in snapshot.apps:
+        for destination in app.destinations:
+            group = groups.get(destination.uid)
+            state, since, reason, behind = "new", "", "the forwarder has not seen it yet", 0
+            if group is not None:
+                state, reason = group.state, group.reason
+                since = format_ms(group.state_since_ms)
+                behind = pending[group.uid]
+            if not destination.enabled:
+                state, reason = "disabled", "enabled: false in the catalog"
+            waits = int(waiting.get(destination.uid, 0))
+            states.append(
+                DestinationState(
+                    app.id, destination.id, destination.kind, state, since, reason,
+                    behind + waits, waits, int(dead.get(destination.uid, 0)),
+                )
+            )  # fmt: skip
+    return states
+
+
+def _count_pending(log: EventLog, groups: list[GroupState]) -> Counter[int]:
+    end = log.ends(EVENTS).get(0, 0)
+    tail = Tail(end, groups)
+    for offset, event in scan_events(log, min((g.position for g in groups), default=end), end):
+        tail.add(offset, event)
+    return tail.pending

@@ -1,0 +1,286 @@
+"""A partition on disk: a folder of segments, seen by who reads it. Its one writer is the appender.
+
+Offsets of a segment end below the next one's base. They may leave a gap: an append whose fate is
+unknown is never written again, so its offsets stay its own.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import fcntl
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from trunkline.kit.eventlog import Fetched, LogFailure
+from trunkline.state.segment import (
+    NO_STAMP,
+    SIDE_FILES,
+    Segment,
+    SegmentReader,
+    list_segments,
+    open_reader,
+    remove_segment,
+)
+
+_OPEN_MAX = 8  # segments a process keeps open for single look-ups
+
+
+class Shelf:
+    """Opens segments for reading and keeps the last few open. May be used from any thread."""
+
+    def __init__(self, sync: str, vfs: str | None) -> None:
+        self._sync = sync
+        self._vfs = vfs
+        self._lock = threading.Lock()
+        self._open: OrderedDict[tuple[Path, bool], SegmentReader] = OrderedDict()
+
+    def open(self, path: Path, is_closed: bool) -> SegmentReader | None:
+        """Open a segment for the caller alone; None where it is gone or not made yet."""
+        return open_reader(path, is_closed, self._sync, self._vfs)
+
+    @contextlib.contextmanager
+    def borrow(self, path: Path, is_closed: bool) -> Generator[SegmentReader | None]:
+        """Lend a segment for a look."""
+        with self._lock:
+            if path.exists():
+                yield self._keep(path, is_closed)
+            else:
+                self._drop((path, is_closed))
+                yield None
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            for key in list(self._open):
+                self._drop(key)
+
+    def _keep(self, path: Path, is_closed: bool) -> SegmentReader | None:
+        key = (path, is_closed)
+        if key not in self._open:
+            self._drop((path, not is_closed))
+            reader = self.open(path, is_closed)
+            if reader is None:
+                return None
+            self._open[key] = reader
+        self._open.move_to_end(key)
+        while len(self._open) > _OPEN_MAX:
+            self._open.popitem(last=False)[1].close()
+        return self._open[key]
+
+    def _drop(self, key: tuple[Path, bool]) -> None:
+        reader = self._open.pop(key, None)
+        if reader is not None:
+            reader.close()
+
+
+class Partition:
+    """A partition to look at. May be used from any thread."""
+
+    def __init__(self, folder: Path, number: int, shelf: Shelf) -> None:
+        self.folder = folder
+        self.number = number
+        self._shelf = shelf
+        self._last_stamps: dict[int, int] = {}  # of closed segments, by base
+
+    def begin(self) -> int:
+        """Return the first offset that is kept."""
+        segments = list_segments(self.folder)
+        return segments[0].base if segments else 0
+
+    def end(self) -> int:
+        """Return the offset behind the last record that can be read."""
+        return self.tip()[0]
+
+    def tip(self) -> tuple[int, int]:
+        """Return the end and the largest stamp of all records that are kept."""
+        end = 0
+        for segment in reversed(list_segments(self.folder)):
+            with self._shelf.borrow(segment.path, False) as reader:
+                at, stamp = reader.end() if reader else (segment.base, NO_STAMP)
+            end = max(end, at)
+            if stamp != NO_STAMP:
+                return end, stamp
+        return end, NO_STAMP
+
+    def fetch(self, offset: int) -> Fetched | None:
+        """Return one record, or None where it is not kept."""
+        segments = list_segments(self.folder)
+        at = bisect.bisect_right(segments, offset, key=lambda segment: segment.base) - 1
+        if at < 0:
+            return None
+        with self._shelf.borrow(segments[at].path, at + 1 < len(segments)) as reader:
+            return reader.fetch(self.number, offset) if reader else None
+
+    def offset_at(self, stamp: int) -> int:
+        """Return the first offset with this stamp or a later one, or the end."""
+        segments = list_segments(self.folder)
+        if not segments:
+            return 0
+        closed = segments[:-1]
+        at = bisect.bisect_left(closed, stamp, key=self.last_stamp)
+        with self._shelf.borrow(segments[at].path, at < len(closed)) as reader:
+            return reader.offset_at(stamp) if reader else segments[at].base
+
+    def last_stamp(self, segment: Segment) -> int:
+        """Return the largest stamp up to the end of a closed segment."""
+        if segment.base not in self._last_stamps:
+            with self._shelf.borrow(segment.path, True) as reader:
+                self._last_stamps[segment.base] = reader.end()[1] if reader else NO_STAMP
+        return self._last_stamps[segment.base]
+
+    def remove(self, segment: Segment) -> int:
+        """Unlink a closed segment and return the bytes that were freed."""
+        freed = remove_segment(segment.path)
+        self._last_stamps.pop(segment.base, None)
+        with self._shelf.borrow(segment.path, True):
+            pass  # lets go of it, where it was open
+        return freed
+
+    def size_bytes(self) -> int:
+        """Return what the partition takes on disk, of the length of its files."""
+        total = 0
+        for entry in _scan(self.folder):
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_size
+        return total
+
+    def sweep_orphans(self) -> None:
+        """Remove side files whose segment is gone."""
+        for entry in _scan(self.folder):
+            for side in SIDE_FILES:
+                if entry.name.endswith(f".db{side}"):
+                    path = Path(entry.path)
+                    if not path.with_name(entry.name.removesuffix(side)).exists():
+                        path.unlink(missing_ok=True)
+
+    def cursor(self, offset: int) -> Cursor:
+        """Start reading at an offset."""
+        return Cursor(self, self._shelf, offset)
+
+
+class Cursor:
+    """Reads a partition onward, from segment to segment. `offset` is what it will read next."""
+
+    def __init__(self, partition: Partition, shelf: Shelf, offset: int) -> None:
+        self.offset = offset
+        self._partition = partition
+        self._shelf = shelf
+        self._reader: SegmentReader | None = None
+
+    def pull(self, records_max: int, bytes_max: int) -> tuple[Sequence[Fetched], bool]:
+        """Return the next records in whole blocks, and whether there may be more right now."""
+        while self._reader is not None or self._enter():
+            taken, is_cut = self._read(records_max, bytes_max)
+            if taken:
+                return taken, is_cut or self._successor() is not None
+            following = self._successor()
+            if following is None:
+                return (), False
+            # Read again: what was appended before the file was closed is seen only now.
+            taken, is_cut = self._read(records_max, bytes_max)
+            if taken:
+                return taken, True
+            self._go_to(following)
+        return (), False
+
+    def has_more(self) -> bool:
+        """Say whether there is something to pull."""
+        if self._reader is None and not self._enter():
+            return False
+        reader = self._reader
+        return (reader is not None and reader.end()[0] > self.offset) or (
+            self._successor() is not None
+        )
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _read(self, records_max: int, bytes_max: int) -> tuple[list[Fetched], bool]:
+        assert self._reader is not None
+        taken, is_cut = self._reader.read(
+            self._partition.number, self.offset, records_max, bytes_max
+        )
+        if taken:
+            self.offset = taken[-1].offset + 1
+        return taken, is_cut
+
+    def _enter(self) -> bool:
+        segments = list_segments(self._partition.folder)
+        if not segments:
+            return False
+        at = bisect.bisect_right(segments, self.offset, key=lambda segment: segment.base) - 1
+        return self._go_to(segments[max(0, at)], at + 1 < len(segments))
+
+    def _successor(self) -> Segment | None:
+        if self._reader is None:
+            return None
+        base = self._reader.base
+        later = (each for each in list_segments(self._partition.folder) if each.base > base)
+        return next(later, None)
+
+    def _go_to(self, segment: Segment, is_closed: bool = False) -> bool:
+        self.close()
+        self._reader = self._shelf.open(segment.path, is_closed)
+        if self._reader is None:
+            return False
+        self.offset = max(self.offset, segment.base)
+        return True
+
+
+class PartitionLock:
+    """The flock that makes a partition's appender the only one. It ends with its process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take it. Raises `LogFailure` where another has it."""
+        path = folder / "lock"
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace") or "another process"
+            os.close(self._fd)
+            raise LogFailure(
+                f"{folder}: process {holder} appends to this partition; "
+                "a partition has one appender at a time, so stop that one or take another partition"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let another have it."""
+        os.close(self._fd)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, so that a power loss does not take it away again."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.name != "lock"]
+    except FileNotFoundError:
+        return []

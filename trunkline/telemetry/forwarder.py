@@ -1,0 +1,183 @@
+"""What the forwarder tells: deliveries, parked destinations, dead letters, what it cannot save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client import Counter
+
+from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
+from trunkline.telemetry.log import get_logger
+from trunkline.telemetry.metrics import counter, gauge, histogram
+
+_OUTCOMES = counter(
+    "trunkline_forwarder_outcomes_total",
+    "Outcomes of attempts, one for each event of a request.",
+    ("kind", "outcome"),
+)
+_REQUESTS = histogram(
+    "trunkline_forwarder_attempt_seconds",
+    "How long attempts took.",
+    (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 120),
+    ("kind",),
+)
+_DEAD = counter(
+    "trunkline_forwarder_dead_letters_total", "Deliveries given up, by reason.", ("reason",)
+)
+_PARKED = gauge("trunkline_forwarder_parked_destinations", "Destinations that are parked now.")
+_PARKS = counter(
+    "trunkline_forwarder_parked_total", "How often a destination was parked.", ("cause",)
+)
+_EXPIRED = counter("trunkline_forwarder_expired_events_total", "Events given up unsent, for space.")
+_UNSAVED = counter(
+    "trunkline_forwarder_save_failures_total", "Saves of the state file that the disk refused."
+)
+_UNREADABLE = counter(
+    "trunkline_forwarder_unreadable_records_total", "Records of EVENTS that could not be decoded."
+)
+_READ = counter("trunkline_forwarder_records_total", "Records of EVENTS read at the head.")
+_CATCHING_UP = gauge(
+    "trunkline_forwarder_behind_destinations", "Destinations that read by themselves to catch up."
+)
+
+_NAMES: tuple[tuple[type[Outcome], str], ...] = (
+    (Delivered, "delivered"),
+    (Retry, "retry"),
+    (Rejected, "rejected"),
+    (Blocked, "blocked"),
+)
+
+
+class KindMetrics:
+    """The hot path's metrics of one kind, bound once."""
+
+    def __init__(self, kind: str) -> None:
+        self._outcomes: dict[type[Outcome], Counter] = {
+            type_: _OUTCOMES.labels(kind, name) for type_, name in _NAMES
+        }
+        self._seconds = _REQUESTS.labels(kind)
+
+    def attempted(self, outcomes: list[Outcome], took_ms: float) -> None:
+        """Count a request."""
+        self._seconds.observe(took_ms / 1000)
+        first = type(outcomes[0])
+        if all(type(outcome) is first for outcome in outcomes):
+            self._outcomes[first].inc(len(outcomes))
+            return
+        for outcome in outcomes:
+            self._outcomes[type(outcome)].inc()
+
+
+def records_read(count: int) -> None:
+    """Records were read at the head."""
+    _READ.inc(count)
+
+
+def groups_behind(count: int) -> None:
+    """So many destinations are not at the head."""
+    _CATCHING_UP.set(count)
+
+
+def destinations_parked(count: int) -> None:
+    """So many destinations are parked."""
+    _PARKED.set(count)
+
+
+def destination_parked(app: str, destination: str, cause: str, reason: str) -> None:
+    """A destination was parked: the one alert."""
+    _PARKS.labels(cause).inc()
+    get_logger().warning(
+        "destination_parked", app=app, destination=destination, cause=cause, reason=reason
+    )
+
+
+def destination_runs(app: str, destination: str, after_seconds: float) -> None:
+    """A parked or paused destination delivers again."""
+    get_logger().info(
+        "destination_runs", app=app, destination=destination, after_seconds=round(after_seconds, 1)
+    )
+
+
+def destination_paused(app: str, destination: str) -> None:
+    """A person paused a destination."""
+    get_logger().info("destination_paused", app=app, destination=destination)
+
+
+def delivery_dead_lettered(
+    app: str, destination: str, reason: str, detail: str, attempts: int
+) -> None:
+    """A delivery was given up and kept as a dead letter."""
+    _DEAD.labels(reason).inc()
+    get_logger().warning(
+        "delivery_dead_lettered",
+        app=app,
+        destination=destination,
+        reason=reason,
+        detail=detail,
+        attempts=attempts,
+    )
+
+
+def letters_revived(app: str, destination: str, count: int) -> None:
+    """The fuse blew: the last dead letters went back to waiting."""
+    get_logger().info("letters_revived", app=app, destination=destination, count=count)
+
+
+def space_runs_out(app: str, destination: str, bytes_held: int, hours_left: float) -> None:
+    """A parked destination will reach `parked_bytes_max` within a day."""
+    get_logger().warning(
+        "parked_space_runs_out",
+        app=app,
+        destination=destination,
+        bytes_held=bytes_held,
+        hours_left=round(hours_left, 1),
+    )
+
+
+def events_expired(app: str, destination: str, count: int) -> None:
+    """The oldest events of a parked destination were given up, for space."""
+    _EXPIRED.inc(count)
+    get_logger().warning("parked_events_expired", app=app, destination=destination, count=count)
+
+
+def state_not_saved(path: Path, error: Exception) -> None:
+    """The state file took nothing; it is tried again, and no request is started until then."""
+    _UNSAVED.inc()
+    get_logger().error("forwarder_state_not_saved", path=str(path), error=str(error))
+
+
+def record_unreadable(offset: int, error: Exception) -> None:
+    """A record of EVENTS is none: skipped, because no destination could ever have it."""
+    _UNREADABLE.inc()
+    get_logger().error("event_record_unreadable", offset=offset, error=str(error))
+
+
+def group_added(app: str, destination: str, begin: int) -> None:
+    """A destination that is new got its consumer group."""
+    get_logger().info("destination_added", app=app, destination=destination, begin=begin)
+
+
+def group_ended(app: str, destination: str) -> None:
+    """A destination was removed."""
+    get_logger().info("destination_ended", app=app, destination=destination)
+
+
+def request_carried_out(request: str, number: int) -> None:
+    """Something that a person asked for was done."""
+    get_logger().info("inbox_request_carried_out", request=request, number=number)
+
+
+def wall_clock_jumped(seconds: float) -> None:
+    """The wall clock jumped; horizons do not jump with it."""
+    get_logger().warning("wall_clock_jumped", seconds=round(seconds, 1))
+
+
+def retention_failed(error: Exception) -> None:
+    """Old segments could not be removed; it is tried again in a minute."""
+    get_logger().error("events_retention_failed", error=str(error))
+
+
+def records_missing(app: str, destination: str, count: int) -> None:
+    """Events that a destination still had to get are not in EVENTS any more."""
+    _UNREADABLE.inc(count)
+    get_logger().error("event_records_missing", app=app, destination=destination, count=count)
