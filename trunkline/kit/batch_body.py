@@ -140,9 +140,7 @@ def explain_json(error: JsonError) -> Problem:
 
 
 def hide_write_key(event: JsonObject, body: bytes) -> bytes:
-    """Return the event's bytes without the write key it carries: a key never travels."""
-    if "writeKey" not in event:
-        return body
+    """Return the bytes of an event that carries a write key, without it: a key never travels."""
     masked, count = _WRITE_KEY.subn(_MASKED_KEY, body)
     if count:
         return masked

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import accumulate
 from typing import Any, Literal, cast
 
 import msgspec
@@ -31,6 +32,7 @@ _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?(?:[0-9][-+.0-9eE]*|Infinit
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS_AS_0 = bytes(ord("0") if chr(i) in "0123456789" else 0 for i in range(256))
 _LONG_DIGITS = b"0" * (_DIGITS_MAX + 1)
+_OPENS = ord("[")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -60,15 +62,14 @@ def is_too_deep(body: bytes) -> bool:
     """
     if body.count(b"{") + body.count(b"[") <= DEPTH_MAX:
         return False
-    # Take away the innermost pairs, level by level: each pass is one replace, where counting up and
-    # down over the brackets of 4 MiB took most of a second. What has no partner counts as a level.
+    # Take away the innermost pairs, level by level: one replace a level, where counting up and down
+    # over the brackets of 4 MiB takes most of a second. Only what is left over needs the count.
     brackets = _STRINGS.sub(b"", body).translate(_AS_SQUARE, _NOT_BRACKETS)
-    for depth in range(DEPTH_MAX + 1):
-        inner = brackets.replace(b"[]", b"")
-        if len(inner) == len(brackets):
-            return depth + brackets.count(b"[") > DEPTH_MAX
-        brackets = inner
-    return True
+    left = brackets
+    for _ in range(DEPTH_MAX):
+        left = left.replace(b"[]", b"")
+    steps = (1 if bracket == _OPENS else -1 for bracket in (brackets if left else b""))
+    return any(depth > DEPTH_MAX for depth in accumulate(steps))
 
 
 def read_json(body: bytes) -> tuple[Any, bytes]:

@@ -131,9 +131,7 @@ def check_plan(event: JsonObject, app: App, key: Key) -> Problem | None:
 
 
 def notes_of(event: JsonObject, app: App) -> tuple[str, ...]:
-    """Return what the trace says of a track event that was accepted."""
-    if app.unknown_events != "flag":
-        return ()
+    """Return what the trace says of a track event, where the app flags unknown ones."""
     definition = app.events_by_name.get(_fold(event["event"]))
     return (NOT_IN_PLAN,) if definition is None or definition.archived else ()
 

@@ -17,7 +17,7 @@ ACCEPTED = "accepted"
 EVENTS = "events"
 
 
-class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e"):
+class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e", tag_field="record"):
     """An event that was answered yes: checked, not yet shaped.
 
     `body` is the event's own JSON object, `envelope` what stood beside it in a batch (`sentAt`,
@@ -41,7 +41,7 @@ class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e"):
     notes: tuple[str, ...] = ()
 
 
-class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r"):
+class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r", tag_field="record"):
     """An event that was answered no, with a key that is known: its owner wants to see it.
 
     `body` is redacted and cut; `count` is above 1 where refusals came too fast to keep each.

@@ -64,7 +64,7 @@ S2S_NOT_JSON = ErrorRow(
     "s2s",
     "MALFORMED_JSON",
     400,
-    "the body cannot be read as JSON: {problem}",
+    "the body cannot be taken: {problem}",
     "send one JSON object in UTF-8",
 )
 S2S_NOT_OBJECT = ErrorRow(
@@ -101,6 +101,13 @@ S2S_FIELD = ErrorRow(
     403,
     "{field} is {came}",
     "send {expected}",
+)
+S2S_NUMBER = ErrorRow(
+    "s2s",
+    "INVALID_PARAMETERS",
+    403,
+    "a field holds a number that cannot be kept",
+    "{problem}",
 )
 S2S_SLUG_UNKNOWN = ErrorRow(
     "s2s",
@@ -185,6 +192,7 @@ S2S_ERRORS: list[ErrorRow] = [
     S2S_MANY_DEVICES,
     S2S_MISSING,
     S2S_FIELD,
+    S2S_NUMBER,
     S2S_SLUG_UNKNOWN,
     S2S_SLUG_ARCHIVED,
     S2S_RATE,
