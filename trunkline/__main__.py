@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -9,10 +10,12 @@ import cyclopts
 
 from trunkline.cli import build
 from trunkline.cli._frame import CommandError
+from trunkline.telemetry.log import configure
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return its exit code."""
+    configure("command", level=logging.WARNING)
     try:
         result = build()(arguments, exit_on_error=False, print_error=True)
     except cyclopts.CycloptsError:

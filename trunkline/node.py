@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -103,11 +103,12 @@ def wire(
 
 def open_log(home: Home, boot: Boot, clock: Clock, stamp: Stamp | None = None) -> EventLog:
     """Open the event log of a home; without `stamp` for reading only."""
-    kinds = _shelf(trunkline.eventlogs, EventLog)
+    # The constructors of a shelf's classes are alike by convention, which types cannot say.
+    kinds: dict[str, Callable[..., EventLog]] = {**_shelf(trunkline.eventlogs, EventLog)}
     if boot.log.kind not in kinds:
         raise ValueError(f"[log] kind is {boot.log.kind!r}; expected one of {sorted(kinds)}")
     settings = boot.log
-    return kinds[settings.kind](  # pyright: ignore[reportCallIssue] the shelf's own constructors
+    return kinds[settings.kind](
         home.log_folder,
         clock,
         segment_bytes=settings.segment_bytes,
@@ -120,11 +121,12 @@ def open_log(home: Home, boot: Boot, clock: Clock, stamp: Stamp | None = None) -
 @cache
 def protocol_shelf() -> dict[str, Protocol]:
     """Return one of each protocol, by name."""
-    return {name: cls() for name, cls in _shelf(trunkline.protocols, Protocol, "name").items()}
+    makers: dict[str, Callable[[], Protocol]] = {**_shelf(trunkline.protocols, Protocol, "name")}
+    return {name: make() for name, make in makers.items()}
 
 
 @cache
-def destination_kinds() -> dict[str, type[Destination[...]] | type[Channel[...]]]:
+def destination_kinds() -> dict[str, type[Destination[Any]] | type[Channel[Any]]]:
     """Return every kind of destination, by its name."""
     http = _shelf(trunkline.destinations, Destination)
     return {**http, **_shelf(trunkline.destinations, Channel)}

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from trunkline.eventlogs.memory import MemoryEventLog
-from trunkline.kit.clock import FakeClock
+from trunkline.kit.clock import Clock, FakeClock
 from trunkline.kit.eventlog import Appender, EventLog, Record
 from trunkline.kit.protocol import (
     Answer,
@@ -169,9 +169,10 @@ class World:
         snapshot: Snapshot | None = None,
         keep_days: float = 7.0,
         vfs: str | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.home = Home(folder)
-        self.clock = FakeClock(NOW_MS)
+        self.clock = clock or FakeClock(NOW_MS)
         self.log = log or MemoryEventLog(self.clock)
         self.settings = settings or PipelineSettings()
         self.snapshot: Snapshot | None = snapshot or make_snapshot()

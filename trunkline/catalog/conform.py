@@ -16,16 +16,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec.inspect as mi
 from msgspec import Struct
 
 from trunkline.catalog.formats import FORMATS, parse_instant
 from trunkline.catalog.workspace import Instant, SecretText
+from trunkline.catalog.yaml_text import resolve_scalar
 
 SECRET_FILE_BYTES_MAX = 65_536
 SHOWN_MAX = 60
+UNFIT = "a text that does not fit"  # never the secret itself
 
 Notes = dict[str, Any]
 
@@ -58,7 +60,9 @@ class Place(Struct, frozen=True):
 
     def says(self, sentence: str) -> str:
         """Return a message about this place."""
-        return f"{self.anchor}: {self.path} {sentence}" if self.path else f"{self.anchor}: {sentence}"
+        return (
+            f"{self.anchor}: {self.path} {sentence}" if self.path else f"{self.anchor}: {sentence}"
+        )
 
 
 class Context(Struct):
@@ -85,10 +89,10 @@ def conform(value: Any, info: mi.Type, place: Place, context: Context, notes: No
     return value if handler is None else handler(value, info, place, context, notes)
 
 
-def suggest(word: str, words: Iterable[str]) -> str:
-    """Return what to do about an unknown word: the nearest known one, or to remove it."""
+def suggest(word: str, words: Iterable[str], otherwise: str = "write one of them") -> str:
+    """Return what to do about an unknown word: the nearest known one, or something else."""
     near = difflib.get_close_matches(word.casefold(), list(words), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else "remove or correct it"
+    return f"did you mean `{near[0]}`?" if near else otherwise
 
 
 def show(value: Any) -> str:
@@ -104,7 +108,9 @@ def show(value: Any) -> str:
 def describe(info: mi.Type) -> str:
     """Return what a type takes, in words."""
     if isinstance(info, mi.Metadata):
-        return describe(info.type)
+        notes = cast(Notes, info.extra_json_schema or {})
+        form = FORMATS.get(notes.get("x-format", ""))
+        return describe(info.type) if form is None else form.expected
     if isinstance(info, mi.LiteralType):
         return "one of " + ", ".join(str(word) for word in info.values)
     if isinstance(info, mi.IntType | mi.FloatType):
@@ -143,7 +149,10 @@ def _join(path: str, name: str) -> str:
 def _label(value: Any) -> str | None:
     if not isinstance(value, dict):
         return None
-    found = (value.get(key) for key in ("id", "name", "slug"))  # pyright: ignore[reportUnknownMemberType]
+    entry = cast(dict[str, Any], value)
+    # A destination is known by its id, everything else by its name.
+    labels = ("id", "name") if "kind" in entry else ("name", "slug", "id")
+    found = [entry.get(key) for key in labels]
     label = next((text for text in found if isinstance(text, str) and text), None)
     return None if label is None else label[:SHOWN_MAX].replace("\n", " ").replace("`", "'")
 
@@ -158,11 +167,14 @@ def _conform_struct(
         return context.wrong(place, show(value), describe(info), "write it so, or leave it out")
     fields = {field.encode_name: field for field in info.fields}
     result: dict[str, Any] = {}
-    given: dict[str, Any] = value
+    given = cast(dict[str, Any], value)
     for name, inner in given.items():
         if name not in fields:
             context.wrong(
-                place.key(name), "no key we know", f"one of {', '.join(fields)}", suggest(name, fields)
+                place.key(name),
+                "no key we know",
+                f"one of {', '.join(fields)}",
+                suggest(name, fields, "remove or correct it"),
             )
             continue
         result[name] = conform(inner, fields[name].type, place.key(name), context)
@@ -183,8 +195,10 @@ def _conform_list(
     _notes: Notes,
 ) -> Any:
     if not isinstance(value, list):
-        return context.wrong(place, show(value), "a list", "write it in [brackets], or leave it out")
-    items: list[Any] = value
+        return context.wrong(
+            place, show(value), "a list", "write it in [brackets], or leave it out"
+        )
+    items = cast(list[Any], value)
     return [
         conform(item, info.item_type, place.item(index, item), context)
         for index, item in enumerate(items)
@@ -195,8 +209,10 @@ def _conform_dict(
     value: Any, info: mi.DictType, place: Place, context: Context, _notes: Notes
 ) -> Any:
     if not isinstance(value, dict):
-        return context.wrong(place, show(value), "a mapping", "write {name: value}, or leave it out")
-    pairs: dict[str, Any] = value
+        return context.wrong(
+            place, show(value), "a mapping", "write {name: value}, or leave it out"
+        )
+    pairs = cast(dict[str, Any], value)
     return {
         name: conform(inner, info.value_type, place.key(name), context)
         for name, inner in pairs.items()
@@ -223,7 +239,7 @@ def _conform_union(
 def _conform_metadata(
     value: Any, info: mi.Metadata, place: Place, context: Context, _notes: Notes
 ) -> Any:
-    notes: Notes = info.extra_json_schema or {}
+    notes = cast(Notes, info.extra_json_schema or {})
     if notes.get("x-not-yet") and value is not None:
         return context.wrong(
             place, show(value), "nothing", f"{notes['x-not-yet']} does not work yet; remove it"
@@ -254,7 +270,8 @@ def _fits_text(
         return False
     low, high = info.min_length or 0, info.max_length
     if len(text) < low or (high is not None and len(text) > high):
-        expected = f"text of {low} to {high if high is not None else 'any number of'} characters"
+        bounds = f"at least {low}" if high is None else f"{low} to {high}"
+        expected = f"text of {bounds} characters"
         context.wrong(place, shown, expected, "correct it")
         return False
     if info.pattern is not None and re.search(info.pattern, text) is None:
@@ -270,7 +287,8 @@ def _conform_number(
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     if is_number and _is_within(value, info):
         return value
-    advice = "write it without quotes" if isinstance(value, str) else "correct it"
+    is_quoted = isinstance(value, str) and not isinstance(resolve_scalar(value), str)
+    advice = "write it without quotes" if is_quoted else "correct it"
     return context.wrong(place, show(value), describe(info), advice)
 
 
@@ -288,11 +306,11 @@ def _conform_bool(
 ) -> Any:
     if isinstance(value, bool):
         return value
-    return context.wrong(place, show(value), describe(info), "write it so, without quotes")
+    return context.wrong(place, show(value), describe(info), "write one of them, without quotes")
 
 
 def _conform_none(
-    value: Any, info: mi.NoneType, place: Place, context: Context, _notes: Notes
+    value: Any, _info: mi.NoneType, place: Place, context: Context, _notes: Notes
 ) -> Any:
     return None if value is None else context.wrong(place, show(value), "null", "remove it")
 
@@ -329,7 +347,7 @@ def _read_key_secret(value: Any, place: Place, context: Context, notes: Notes) -
     secret = read_secret(value, place, context)
     if not isinstance(secret, SecretText):
         return INVALID
-    is_fit = _fits_text(secret.text, "another text", mi.StrType(), place, context, notes)
+    is_fit = _fits_text(secret.text, UNFIT, mi.StrType(), place, context, notes)
     return secret if is_fit else INVALID
 
 
@@ -339,7 +357,7 @@ def _conform_setting_secret(value: Any, inner: mi.Type, place: Place, context: C
         return INVALID
     parts = inner.types if isinstance(inner, mi.UnionType) else (inner,)
     text = next((part for part in parts if isinstance(part, mi.StrType)), mi.StrType())
-    return secret if _fits_text(secret.text, "another text", text, place, context, {}) else INVALID
+    return secret if _fits_text(secret.text, UNFIT, text, place, context, {}) else INVALID
 
 
 def read_secret(value: Any, place: Place, context: Context) -> SecretText | Invalid:
@@ -351,8 +369,7 @@ def read_secret(value: Any, place: Place, context: Context) -> SecretText | Inva
         )
         return SecretText(value)
     if isinstance(value, dict) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
-        pair: dict[str, Any] = value
-        ((source, name),) = pair.items()
+        ((source, name),) = cast(dict[str, Any], value).items()
         read = _SOURCES.get(source)
         if read is not None and isinstance(name, str) and name:
             return read(name, place, context)
@@ -363,8 +380,13 @@ def read_secret(value: Any, place: Place, context: Context) -> SecretText | Inva
 
 
 def _kind_of(value: Any) -> str:
-    words = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
-    return words.get(type(value), "null" if value is None else "a mapping")
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, list) else "a mapping"
 
 
 def _secret_of_env(name: str, place: Place, context: Context) -> SecretText | Invalid:
@@ -384,13 +406,16 @@ def _secret_of_file(name: str, place: Place, context: Context) -> SecretText | I
     path = context.base / name
     shown = f"the file {name[:200]}"
     expected = "a file that holds the secret as text"
+    advice = "correct the path; it starts at the workspace file"
+    if not path.is_file():  # a pipe or a device could block us for ever
+        return context.wrong(place, f"{shown}, which is not there", expected, advice)
     try:
         with path.open("rb") as file:
             data = file.read(SECRET_FILE_BYTES_MAX + 1)
         text = data.decode("utf-8").rstrip("\r\n")
     except OSError as error:
         came = f"{shown}, which cannot be read ({error.strerror})"
-        return context.wrong(place, came, expected, "correct the path; it starts at the workspace")
+        return context.wrong(place, came, expected, advice)
     except ValueError:
         return context.wrong(place, f"{shown}, which is no UTF-8 text", expected, "correct it")
     if not text or len(data) > SECRET_FILE_BYTES_MAX:

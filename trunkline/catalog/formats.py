@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -111,3 +111,9 @@ def parse_instant(text: str) -> Instant | None:
         return Instant(int(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
         return None
+
+
+def format_instant(instant: Instant) -> str:
+    """Return a time as RFC 3339, UTC, milliseconds."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant.ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,7 +9,7 @@ nothing. `None` for an id, a slug or a secret means "left out": it is found or g
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from msgspec import Meta, Struct
 
@@ -171,3 +171,28 @@ class Workspace(Struct, frozen=True, kw_only=True):
 def is_open(previous: Previous | None, now_ms: int) -> bool:
     """Say whether an overlap still runs."""
     return previous is not None and now_ms < previous.until.ms
+
+
+def reveal(value: Any) -> Any:
+    """Return a tree with every `SecretText` replaced by its text."""
+    if isinstance(value, SecretText):
+        return value.text
+    if isinstance(value, dict):
+        return {key: reveal(inner) for key, inner in cast(dict[str, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [reveal(inner) for inner in cast(list[Any], value)]
+    return value
+
+
+def find_secrets(
+    value: Any, path: tuple[str | int, ...] = ()
+) -> dict[tuple[str | int, ...], SecretText]:
+    """Return the secrets of a tree by their path."""
+    if isinstance(value, SecretText):
+        return {path: value}
+    pairs: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        pairs = list(cast(dict[str, Any], value).items())  # pyright: ignore[reportAssignmentType] keys are text
+    elif isinstance(value, list | tuple):
+        pairs = list(enumerate(cast(list[Any], value)))
+    return {k: v for key, inner in pairs for k, v in find_secrets(inner, (*path, key)).items()}

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import yaml
 from msgspec import Struct
@@ -20,7 +21,7 @@ DEPTH_MAX = 32
 VALUES_MAX = 1_000_000
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}\Z")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]{1,4})?\Z")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?\Z")
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -44,7 +45,8 @@ def read_yaml(text: str) -> Any:
         )
     builder = _Builder()
     try:
-        for event in yaml.parse(text.removeprefix("\ufeff"), Loader=_LOADER):
+        events = cast(Iterable[Any], yaml.parse(text.removeprefix("\ufeff"), Loader=_LOADER))
+        for event in events:
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
@@ -97,7 +99,7 @@ class _Builder:
         }
 
     def take(self, event: Any) -> None:
-        handler = self._handlers.get(type(event))
+        handler = self._handlers.get(type(event))  # pyright: ignore[reportUnknownArgumentType] PyYAML has no types
         if handler is not None:
             if getattr(event, "tag", None) is not None:
                 raise YamlError(f"{_at(event)}the tag {event.tag} is not taken; write the value")

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import cyclopts
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.catalog.follow import SnapshotFollower
+from trunkline.catalog.current import load_snapshot
+from trunkline.catalog.database import CatalogError
+from trunkline.catalog.vault import VaultError
 from trunkline.forwarder.inbox import apply_inbox
 from trunkline.kit.bell import Ringer
 from trunkline.kit.clock import SystemClock
@@ -70,12 +73,11 @@ def say_json(value: object) -> None:
 
 def read_snapshot(home: Home) -> Snapshot:
     """Return the catalog as it is now. Raises `CommandError`."""
-    follower = SnapshotFollower(home, SystemClock())
-    follower.load()
-    snapshot = follower.current()
-    if snapshot is None:
-        raise CommandError(f"{home.catalog_file}: the catalog cannot be read; see `doctor`")
-    return snapshot
+    try:
+        return load_snapshot(home)
+    except (CatalogError, VaultError, SQLAlchemyError) as error:
+        first_line = str(error).splitlines()[0]
+        raise CommandError(f"{home.catalog_file} cannot be read: {first_line}") from error
 
 
 def find_destination(snapshot: Snapshot, name: str) -> Destination:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import cyclopts
 import msgspec
 
-from trunkline.catalog.reveal import reveal_keys
+from trunkline.catalog.current import reveal_key
 from trunkline.cli._frame import (
     HOME_DEFAULT,
     CommandError,
@@ -62,7 +62,7 @@ def command(
     place = open_home(home)
     found = _find_app(place, app)
     key = _pick_key(found)
-    secret = reveal_keys(place).get((found.id, key.name))
+    secret = reveal_key(place, SystemClock(), found.id, key.name)
     if secret is None:
         raise CommandError(f"the secret of key {key.name!r} is not in the catalog; rotate the key")
     name = next((d.name for d in found.events if event in (d.slug, d.name)), event)

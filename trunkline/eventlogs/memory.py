@@ -102,7 +102,8 @@ class MemoryEventLog(EventLog):
             )
             if place.has_appender:
                 raise LogFailure(
-                    f"{topic}/{partition} has an appender already; a partition has one at a time"
+                    f"{topic}/{partition} has an appender already; "
+                    "a partition has one appender at a time"
                 )
             place.has_appender = True
             return MemoryAppender(self, topic, partition)

@@ -37,15 +37,9 @@ WAITING_RECORDS_MAX = 100_000
 Durable = asyncio.Future[LogFailure | None]  # what became of an append: None is durable
 
 
-class _Entry:
-    """The records of one request, and who waits for them."""
-
-    __slots__ = ("durable", "records", "size")
-
-    def __init__(self, durable: Durable, records: Sequence[Record], size: int) -> None:
-        self.durable = durable
-        self.records = records
-        self.size = size
+# The records of one request, their bytes, and who waits for them. A bare tuple: it is made once a
+# request, and a class would cost 0.4 µs more.
+_Entry = tuple[Durable, Sequence[Record], int]
 
 
 class Committer:
@@ -64,6 +58,7 @@ class Committer:
         self._failures = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="gateway-commit", daemon=True)
         self._thread.start()
@@ -73,10 +68,14 @@ class Committer:
 
         Returns a future of what became of them, or None where no more may wait, or it is closing.
         """
-        if self._is_closing or self._is_crowded(len(records), size):
+        if (
+            self._gathered_bytes > WAITING_BYTES_MAX
+            or self._gathered_records > WAITING_RECORDS_MAX
+            or self._is_closing
+        ):
             return None
         durable: Durable = self._loop.create_future()
-        self._gathered.append(_Entry(durable, records, size))
+        self._gathered.append((durable, records, size))
         self._gathered_bytes += size
         self._gathered_records += len(records)
         if not self._is_appending:
@@ -104,13 +103,8 @@ class Committer:
             self._start()
         await self._idle.wait()
         self._jobs.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
-
-    def _is_crowded(self, records: int, size: int) -> bool:
-        return (
-            self._gathered_bytes + size > WAITING_BYTES_MAX
-            or self._gathered_records + records > WAITING_RECORDS_MAX
-        ) and bool(self._gathered)
+        # Not joined: a thread that hangs in a write must not keep the process from ending.
+        await self._ended.wait()
 
     # In the event loop.
 
@@ -133,13 +127,13 @@ class Committer:
         gathered = self._gathered
         room = APPEND_BYTES_MAX
         records = APPEND_RECORDS_MAX
-        while gathered and (
-            not entries or (gathered[0].size <= room and len(gathered[0].records) <= records)
-        ):
-            entry = gathered.popleft()
-            entries.append(entry)
-            room -= entry.size
-            records -= len(entry.records)
+        while gathered:
+            _, its_records, size = gathered[0]
+            if entries and (size > room or len(its_records) > records):
+                break
+            entries.append(gathered.popleft())
+            room -= size
+            records -= len(its_records)
         self._gathered_bytes -= APPEND_BYTES_MAX - room
         self._gathered_records -= APPEND_RECORDS_MAX - records
         return entries, room
@@ -147,9 +141,9 @@ class Committer:
     def _settle(
         self, entries: list[_Entry], refused: list[AcceptedRefusal], failure: LogFailure | None
     ) -> None:
-        for entry in entries:
-            if not entry.durable.done():
-                entry.durable.set_result(failure)
+        for durable, _, _ in entries:
+            if not durable.done():
+                durable.set_result(failure)
         if failure is not None:
             self._failures += 1
             self._refusals.put_back(refused)
@@ -168,9 +162,10 @@ class Committer:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+        self._come_back(self._ended.set)
 
     def _append(self, entries: list[_Entry], refused: list[AcceptedRefusal]) -> None:
-        records = [record for entry in entries for record in entry.records]
+        records = [record for _, its_records, _ in entries for record in its_records]
         records += self._refusals.encode(refused)
         failure = self._try(partial(self._appender.append, records), len(records))
         self._come_back(partial(self._settle, entries, refused, failure))
@@ -187,7 +182,7 @@ class Committer:
             telemetry.commit_failed(failure, is_first=self._failures == 0)
             return failure
         except Exception as error:  # the edge of the commit loop: a defect must not end the thread
-            telemetry.commit_broke(error)
+            telemetry.commit_broke(error, is_first=self._failures == 0)
             return LogFailure(f"the event log broke: {type(error).__name__}")
         if records:
             telemetry.committed(records, self._clock.monotonic() - begun)
@@ -197,8 +192,8 @@ class Committer:
         try:
             self._loop.call_soon_threadsafe(then)
         except RuntimeError:
-            # The loop was closed while the append ran: nobody is left to be told.
-            self._jobs.put(None)
+            # The loop was closed while the write ran: nobody is left to be told.
+            return
 
 
 def _settle_probe(durable: Durable, failure: LogFailure | None) -> None:

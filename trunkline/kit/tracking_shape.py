@@ -59,7 +59,7 @@ def shape_event(record: AcceptedEvent, clock_shift_hours_max: float) -> Normalis
         source=Source(protocol=record.protocol, key=record.key),
     )
     extra = {name: value for name, value in sent.items() if value is not None}
-    return Normalised(event, extra or None, (*record.notes, *notes))
+    return Normalised(event, extra or None, notes)
 
 
 @lru_cache(maxsize=64)  # one batch's events come one after another; its envelope is read once

@@ -15,6 +15,9 @@ from trunkline.supervisor import free_port
 Headers = list[tuple[str, str]]
 
 
+_EVENTS = msgspec.json.Decoder(list[dict[str, Any]])
+
+
 class HttpProtocol(Protocol):
     """The part of Granian's RSGI protocol that is used here."""
 
@@ -74,7 +77,6 @@ class Receiver:
         protocol.response_bytes(status, [("content-type", "text/plain")], b"ok\n")
 
     def _remember(self, body: bytes) -> None:
-        decoded = msgspec.json.decode(body)
-        for event in decoded if isinstance(decoded, list) else [decoded]:
+        for event in _EVENTS.decode(body if body[:1] == b"[" else b"[" + body + b"]"):
             self.received[event["messageId"]] += 1
             self.last = event

@@ -124,10 +124,11 @@ def list_refused(home: Home, app: str | None, limit: int, id_: int | None = None
         )
         return [
             Refused(
-                row[0], row[1], format_ms(row[2]), *row[3:10],
-                bytes(row[10]).decode("utf-8", "replace"), row[11],
+                id_, name, format_ms(at), protocol, key, address, request, code, message,
+                message_id, bytes(body).decode("utf-8", "replace"), count,
             )
-            for row in rows
+            for id_, name, at, protocol, key, address, request, code, message, message_id, body,
+            count in rows
         ]  # fmt: skip
 
 

@@ -49,3 +49,12 @@ def open_reader(path: Path) -> apsw.Connection | None:
     db.set_busy_timeout(5000)
     db.execute("PRAGMA query_only=ON")
     return db
+
+
+def checkpoint(db: apsw.Connection) -> bool:
+    """Move what was committed into the file and sync it, without waiting for readers.
+
+    True: every commit so far is on the disk. False: a reader was in the way of some; ask later.
+    """
+    row = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return row is not None and row[0] == 0 and row[1] == row[2]

@@ -25,8 +25,10 @@ letters, attempts, ledger) is one transaction. `uid` is the destination's, never
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import apsw
+import msgspec
 from msgspec import Struct
 
 BUCKET = 1024  # offsets in a bucket of the fate index
@@ -83,7 +85,7 @@ def pack_offsets(offsets: Iterable[int]) -> bytes:
     """Pack ascending offsets as varint deltas, the first from 0."""
     ordered = list(offsets)
     if ordered and ordered[0] >= 0:
-        deltas = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
+        deltas = [b - a for a, b in pairwise(ordered)]
         if not deltas or max(deltas) < 0x80:  # the usual case, six times as fast
             return _pack_slowly(ordered[:1]) + bytes(deltas)
     return _pack_slowly(ordered)
@@ -117,7 +119,7 @@ def unpack_offsets(data: bytes) -> list[int]:
     return offsets
 
 
-class GroupRow(Struct, frozen=True):
+class GroupRow(Struct, frozen=True, array_like=True):
     """A destination's consumer group as saved, with `seen` and `position` resolved."""
 
     uid: int
@@ -162,18 +164,20 @@ def read_groups(db: apsw.Connection) -> list[GroupRow]:
         " state_since_ms, reason, held_ms, behind_bytes, suspects, settings_digest"
         " FROM grp WHERE removed_ms IS NULL ORDER BY app, id"
     )
-    groups: list[GroupRow] = []
-    for row in rows:
-        seen = max(row[6], head) if row[7] else row[6]
-        groups.append(
-            GroupRow(
-                *row[:6],
-                seen,
-                bool(row[7]),
-                tuple(unpack_offsets(row[8])),
-                *row[9:15],
-                tuple(unpack_offsets(row[15])),
-                row[16],
-            )
-        )
-    return groups
+    return [_group_row(list(row), head) for row in rows]
+
+
+def _group_row(values: list[object], head: int) -> GroupRow:
+    row = msgspec.convert(
+        [*values[:7], bool(values[7]), (), *values[9:15], (), values[16]], GroupRow
+    )
+    return msgspec.structs.replace(
+        row,
+        seen=max(row.seen, head) if row.is_at_head else row.seen,
+        unfinished=tuple(unpack_offsets(_blob(values[8]))),
+        suspects=tuple(unpack_offsets(_blob(values[15]))),
+    )
+
+
+def _blob(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""

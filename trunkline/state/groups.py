@@ -8,12 +8,14 @@ is forgotten, since it holds segments back from then on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from trunkline.kit.eventlog import LogFailure, LogFull
+from trunkline.state.segment import close_quietly
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS grp (name TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -56,21 +58,9 @@ class Groups:
             if self._db is None and not self._path.exists():
                 return {}
             try:
-                rows = (
-                    self._open()
-                    .execute(
-                        "SELECT name, partition, next FROM grp LEFT JOIN position USING (name)"
-                    )
-                    .fetchall()
-                )
+                return _read(self._open())
             except apsw.Error as error:
                 raise self._failure(error) from error
-        groups: dict[str, dict[int, int]] = {}
-        for name, partition, offset in rows:
-            group = groups.setdefault(str(name), {})
-            if partition is not None:
-                group[int(partition)] = int(offset)
-        return groups
 
     def forget(self, group: str) -> None:
         """Remove a group."""
@@ -110,7 +100,7 @@ class Groups:
 
     def _drop(self) -> None:
         if self._db is not None:
-            self._db.close(True)
+            close_quietly(self._path, self._db)
             self._db = None
 
     def _failure(self, error: apsw.Error) -> LogFailure:
@@ -122,10 +112,11 @@ class Groups:
 def _read(db: apsw.Connection) -> dict[str, dict[int, int]]:
     groups: dict[str, dict[int, int]] = {}
     with _Immediate(db):  # one moment for both tables
-        for (name,) in db.execute("SELECT name FROM grp"):
-            groups[str(name)] = {}
-        for name, partition, offset in db.execute("SELECT name, partition, next FROM position"):
-            groups[str(name)][int(partition)] = int(offset)
+        for row in db.execute("SELECT name FROM grp"):
+            groups[str(row[0])] = {}
+        rows: Iterable[tuple[Any, ...]] = db.execute("SELECT name, partition, next FROM position")
+        for name, partition, offset in rows:
+            groups[name][partition] = offset
     return groups
 
 

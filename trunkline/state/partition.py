@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import fcntl
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -46,11 +47,13 @@ class Shelf:
     def borrow(self, path: Path, is_closed: bool) -> Generator[SegmentReader | None]:
         """Lend a segment for a look."""
         with self._lock:
-            if path.exists():
-                yield self._keep(path, is_closed)
-            else:
-                self._drop((path, is_closed))
-                yield None
+            yield self._keep(path, is_closed) if path.exists() else None
+
+    def drop(self, path: Path) -> None:
+        """Let go of a segment that was removed."""
+        with self._lock:
+            self._drop((path, True))
+            self._drop((path, False))
 
     def close(self) -> None:
         """Close what is open."""
@@ -98,13 +101,17 @@ class Partition:
     def tip(self) -> tuple[int, int]:
         """Return the end and the largest stamp of all records that are kept."""
         end = 0
+        is_closed = False
         for segment in reversed(list_segments(self.folder)):
-            with self._shelf.borrow(segment.path, False) as reader:
+            with self._shelf.borrow(segment.path, is_closed) as reader:
                 at, stamp = reader.end() if reader else (segment.base, NO_STAMP)
             end = max(end, at)
+            is_closed = True
             if stamp != NO_STAMP:
-                return end, stamp
-        return end, NO_STAMP
+                break
+        else:
+            stamp = NO_STAMP
+        return end, stamp
 
     def fetch(self, offset: int) -> Fetched | None:
         """Return one record, or None where it is not kept."""
@@ -132,12 +139,33 @@ class Partition:
                 self._last_stamps[segment.base] = reader.end()[1] if reader else NO_STAMP
         return self._last_stamps[segment.base]
 
-    def remove(self, segment: Segment) -> int:
-        """Unlink a closed segment and return the bytes that were freed."""
+    def oldest_stamp(self) -> int:
+        """Return the largest stamp of the oldest segment that could be removed."""
+        segments = list_segments(self.folder)
+        return self.last_stamp(segments[0]) if len(segments) > 1 else NO_STAMP
+
+    def retain(self, since_stamp: int, above: int, done: int | None) -> tuple[int, int]:
+        """Remove closed segments from the oldest on; return how many, and the bytes freed.
+
+        `above` is what is to be freed whatever its age; `done` is what every group is past, None
+        where there is no group. The last segment stays: its name says where offsets go on.
+        """
+        count = freed = 0
+        for segment, following in itertools.pairwise(list_segments(self.folder)):
+            is_needed = done is not None and following.base > done
+            is_young = self.last_stamp(segment) >= since_stamp
+            if is_needed or (is_young and freed >= above):
+                break
+            freed += self._remove(segment)
+            count += 1
+        if count:
+            sync_folder(self.folder)
+        return count, freed
+
+    def _remove(self, segment: Segment) -> int:
         freed = remove_segment(segment.path)
         self._last_stamps.pop(segment.base, None)
-        with self._shelf.borrow(segment.path, True):
-            pass  # lets go of it, where it was open
+        self._shelf.drop(segment.path)
         return freed
 
     def size_bytes(self) -> int:
@@ -184,7 +212,8 @@ class Cursor:
             taken, is_cut = self._read(records_max, bytes_max)
             if taken:
                 return taken, True
-            self._go_to(following)
+            if not self._go_to(following):
+                break  # it is being made; there is nothing in it
         return (), False
 
     def has_more(self) -> bool:
@@ -204,9 +233,13 @@ class Cursor:
 
     def _read(self, records_max: int, bytes_max: int) -> tuple[list[Fetched], bool]:
         assert self._reader is not None
-        taken, is_cut = self._reader.read(
-            self._partition.number, self.offset, records_max, bytes_max
-        )
+        try:
+            taken, is_cut = self._reader.read(
+                self._partition.number, self.offset, records_max, bytes_max
+            )
+        except LogFailure:
+            self.close()  # opened again next time: what was mended meanwhile is seen then
+            raise
         if taken:
             self.offset = taken[-1].offset + 1
         return taken, is_cut
@@ -216,7 +249,7 @@ class Cursor:
         if not segments:
             return False
         at = bisect.bisect_right(segments, self.offset, key=lambda segment: segment.base) - 1
-        return self._go_to(segments[max(0, at)], at + 1 < len(segments))
+        return self._go_to(segments[max(0, at)])
 
     def _successor(self) -> Segment | None:
         if self._reader is None:
@@ -225,8 +258,9 @@ class Cursor:
         later = (each for each in list_segments(self._partition.folder) if each.base > base)
         return next(later, None)
 
-    def _go_to(self, segment: Segment, is_closed: bool = False) -> bool:
+    def _go_to(self, segment: Segment) -> bool:
         self.close()
+        is_closed = list_segments(self._partition.folder)[-1:] != [segment]
         self._reader = self._shelf.open(segment.path, is_closed)
         if self._reader is None:
             return False

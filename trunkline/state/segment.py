@@ -146,18 +146,20 @@ class SegmentWriter:
             # A log that outlived its database must not be taken for this one's.
             for side in SIDE_FILES:
                 path.with_name(path.name + side).unlink(missing_ok=True)
-        self._db = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, sync, vfs)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        try:
+            self._db = _connect(path, flags, sync, vfs)
+        except apsw.Error as error:
+            raise _opening_failed(path, error, None) from error
         try:
             self._prepare(now_ms)
-        except LogFailure:
-            self._db.close(True)
-            raise
         except apsw.Error as error:
-            is_full = _is_full(error, self._db)
-            self._db.close(True)
-            if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-                raise damaged(path, error) from error
-            raise WriteFailed(error, is_certain=True, is_full=is_full) from error
+            failure = _opening_failed(path, error, self._db)
+            close_quietly(path, self._db)
+            raise failure from error
+        except LogFailure:
+            close_quietly(path, self._db)
+            raise
 
     def write(self, blocks: Sequence[Block]) -> None:
         """Store blocks in one transaction. Raises `WriteFailed`."""
@@ -176,7 +178,7 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Let go. Where nobody reads, the rest of the log goes into the database now."""
-        self._db.close(True)
+        close_quietly(self.path, self._db)
 
     def _prepare(self, now_ms: int) -> None:
         db = self._db
@@ -298,7 +300,7 @@ class SegmentReader:
 
     def close(self) -> None:
         """Stop looking."""
-        self._db.close(True)
+        close_quietly(self.path, self._db)
 
     def _block_at(self, offset: int) -> tuple[int, int, int] | None:
         row = self._db.execute(
@@ -345,7 +347,15 @@ def sweep_log(path: Path, sync: str, vfs: str | None) -> None:
     try:
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     finally:
+        close_quietly(path, db)
+
+
+def close_quietly(path: Path, db: apsw.Connection) -> None:
+    """Close a connection. The last one brings the log in; should that fail, the log stays."""
+    try:
         db.close(True)
+    except apsw.Error as error:
+        telemetry.tidy_failed(path, error)
 
 
 @contextlib.contextmanager
@@ -373,13 +383,26 @@ def damaged(path: Path, error: BaseException) -> LogFailure:
 
 def _connect(name: Path | str, flags: int, sync: str, vfs: str | None) -> apsw.Connection:
     db = apsw.Connection(str(name), flags=flags, vfs=vfs)
-    db.set_busy_timeout(BUSY_MS)
-    db.execute(f"PRAGMA synchronous={sync}")
-    if flags & apsw.SQLITE_OPEN_CREATE:
-        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    # Checkpoints are ours: in a commit they would stall it, and fail it for what is no failure.
-    db.execute("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-4096")
+    try:
+        db.set_busy_timeout(BUSY_MS)
+        db.execute(f"PRAGMA synchronous={sync}")
+        if flags & apsw.SQLITE_OPEN_CREATE:
+            db.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        # Checkpoints are ours: in a commit they would stall it, and fail it for what is no failure.
+        db.execute("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-4096")
+    except apsw.Error:
+        close_quietly(Path(name), db)
+        raise
     return db
+
+
+def _opening_failed(
+    path: Path, error: apsw.Error, db: apsw.Connection | None
+) -> LogFailure | WriteFailed:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return damaged(path, error)
+    is_full = os.statvfs(path.parent).f_bavail == 0 if db is None else _is_full(error, db)
+    return WriteFailed(error, is_certain=True, is_full=is_full)
 
 
 def _version(db: apsw.Connection, path: Path) -> int:
@@ -412,7 +435,12 @@ def _settle(path: Path, db: apsw.Connection) -> None:
 
 def _end_of(db: apsw.Connection, base: int) -> tuple[int, int]:
     row = db.execute("SELECT base + count, last FROM block ORDER BY base DESC LIMIT 1").fetchone()
-    return (int(row[0]), int(row[1])) if row else (base, NO_STAMP)
+    if row is None:
+        return base, NO_STAMP
+    end, last = row
+    if not isinstance(end, int) or not isinstance(last, int):
+        raise apsw.CorruptError("its last block has no number")
+    return end, last
 
 
 def _is_full(error: apsw.Error, db: apsw.Connection) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 
 
-def configure(process: str, is_json: bool = False) -> None:
-    """Send log lines of this process to standard error, as key=value or JSON."""
+def configure(process: str, *, is_json: bool = False, level: int = logging.INFO) -> None:
+    """Send log lines of this process from `level` up to standard error, as key=value or JSON."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if is_json
@@ -26,9 +26,9 @@ def configure(process: str, is_json: bool = False) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
 

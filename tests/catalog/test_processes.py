@@ -1,0 +1,120 @@
+"""The catalog between real processes: two who apply at once, and one that follows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.workspaces import SMALL, apply, new_home
+from trunkline.catalog.database import read_session
+from trunkline.catalog.store import version_row
+from trunkline.kit.clock import SystemClock
+
+ROOT = Path(__file__).parent.parent.parent
+FOLLOW = """
+import sys
+from pathlib import Path
+from trunkline.catalog.follow import SnapshotFollower
+from trunkline.kit.clock import SystemClock
+from trunkline.state.home import Home
+from trunkline.telemetry import log
+
+log.configure("test")
+follower = SnapshotFollower(
+    Home(Path(sys.argv[1])), SystemClock(), lambda snapshot: print(snapshot.version, flush=True)
+)
+follower.start()
+sys.stdin.read()
+follower.close()
+"""
+APPLY = """
+import sys
+from pathlib import Path
+from tests.support.workspaces import apply
+from trunkline.kit.clock import SystemClock
+from trunkline.state.home import Home
+
+name, rounds = sys.argv[2], int(sys.argv[3])
+sys.stdin.readline()
+for number in range(rounds):
+    text = f"apps: [{{name: {name}, keys: [{{name: k{number}, type: server}}]}}]"
+    print(apply(Home(Path(sys.argv[1])), text, clock=SystemClock()).version, flush=True)
+"""
+
+
+def run(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_change_is_live_in_another_process_within_two_seconds(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    followers = [run(FOLLOW, str(tmp_path)) for _ in range(2)]
+    assert [read_line(process) for process in followers] == ["0", "0"]
+    for version in ("1", "2", "3"):
+        started = time.monotonic()
+        result = apply(home, SMALL.replace("Wallet", f"W{version}"), clock=SystemClock())
+        assert [read_line(process) for process in followers] == [version, version]
+        assert time.monotonic() - started < 2
+        assert result.live is not None
+        assert result.live.sentence() == "live in 2 processes"
+    followers[0].kill()
+    followers[0].wait()
+    result = apply(home, SMALL, clock=SystemClock())
+    assert result.live is not None
+    assert result.live.processes == 1
+    for process in followers:
+        process.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_change_arrives_though_its_bell_is_lost(tmp_path: Path) -> None:
+    """Somebody took `run/` away: no bell rings, and the follower looks by itself."""
+    home = new_home(tmp_path)
+    follower = run(FOLLOW, str(tmp_path))
+    assert read_line(follower) == "0"
+    for bell in home.catalog_bells.iterdir():
+        bell.unlink()
+    started = time.monotonic()
+    apply(home, SMALL, clock=SystemClock())
+    assert read_line(follower) == "1"
+    assert time.monotonic() - started < 2
+    finish(follower)
+
+
+@pytest.mark.slow
+def test_two_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Also the very first apply: the two race to make database, tables and key."""
+    home = new_home(tmp_path)
+    rounds = 8
+    processes = [run(APPLY, str(tmp_path), name, str(rounds)) for name in ("A", "B")]
+    outputs = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    versions = [int(version) for output in outputs for version in output]
+    assert sorted(versions) == list(range(1, 2 * rounds + 1))
+    with read_session(home) as session:
+        assert session is not None
+        assert version_row(session).version == 2 * rounds
+    again = apply(home, "apps: []")
+    assert again.unnamed == ("app A", "app B") or again.unnamed == ("app B", "app A")

@@ -1,0 +1,226 @@
+"""From the text of a workspace file to a `Workspace`, or to everything that is wrong with it.
+
+Three passes over one tree: its shape (`conform`), the settings of each destination by the struct of
+its kind, and what only shows when entries are held against each other. Each pass works on what the
+one before left whole, so one run reports all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import msgspec.inspect as mi
+from msgspec import Struct
+
+from trunkline.catalog.conform import INVALID, Context, Place, conform, show, suggest
+from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
+from trunkline.catalog.yaml_text import YamlError, read_yaml
+from trunkline.kit.destination import Channel, Destination, Settings
+from trunkline.model.snapshot import fold_name
+
+Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
+Tree = dict[str, Any]
+
+_SLUG = re.compile(r"[a-z]{5}\Z")
+_PATH = re.compile(r"(?P<text>.*) - at `\$(?P<path>.*)`\Z", re.DOTALL)
+
+
+class WorkspaceError(Exception):
+    """The workspace cannot be used. `problems` has one line for each thing that is wrong."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Reading(Struct, frozen=True):
+    """What a workspace file came to: `workspace` is None where there are problems."""
+
+    workspace: Workspace | None
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_workspace(text: str, kinds: Kinds, environ: Mapping[str, str], base: Path) -> Reading:
+    """Read a workspace file. `base` is the folder that `{file: PATH}` starts at. Never raises."""
+    context = Context(environ, base)
+    try:
+        raw = read_yaml(text)
+    except YamlError as error:
+        return Reading(None, (f"workspace: {error}",), ())
+    if raw is None:
+        return Reading(None, ("workspace: is empty; expected at least apps: []; write it",), ())
+    tree = conform(raw, _workspace_type(), Place(), context)
+    if isinstance(tree, dict):
+        _check_apps(cast(Tree, tree), kinds, context)
+    workspace = None if context.problems else msgspec.convert(tree, Workspace)
+    return Reading(workspace, tuple(context.problems), tuple(context.warnings))
+
+
+@cache
+def _workspace_type() -> mi.Type:
+    return mi.type_info(Workspace)
+
+
+@cache
+def _settings_type(settings: type[Settings]) -> mi.Type:
+    return mi.type_info(settings)
+
+
+def _entries(parent: Tree, place: Place, key: str) -> Iterator[tuple[Tree, Place]]:
+    """Yield the entries of a list that are mappings, with their places."""
+    items: Any = parent.get(key)
+    for index, item in enumerate(cast(list[Any], items) if isinstance(items, list) else ()):
+        if isinstance(item, dict):
+            entry = cast(Tree, item)
+            yield entry, place.key(key).item(index, entry)
+
+
+def _check_apps(tree: Tree, kinds: Kinds, context: Context) -> None:
+    apps = list(_entries(tree, Place(), "apps"))
+    _check_unique(apps, "id", context)
+    _check_unique(apps, "name", context)
+    secrets: dict[str, Place] = {}
+    for app, place in apps:
+        _check_rate(app, place, context)
+        _check_overlap(app.get("s2s"), place.key("s2s"), "dev_key", context)
+        _check_keys(app, place, secrets, context)
+        _check_events(app, place, context)
+        _check_destinations(app, place, kinds, context)
+
+
+def _check_unique(
+    entries: list[tuple[Tree, Place]],
+    key: str,
+    context: Context,
+    fold: Callable[[str], str] = str,
+) -> None:
+    seen: dict[str, Place] = {}
+    for entry, place in entries:
+        value = entry.get(key)
+        if not isinstance(value, str):
+            continue
+        first = seen.setdefault(fold(value), place)
+        if first is not place:
+            at = place.key(key)
+            came = f"{show(value)}, which is also that of {first.absolute}"
+            context.wrong(at, came, f"another {key} for each", "rename or remove one")
+
+
+def _check_rate(app: Tree, place: Place, context: Context) -> None:
+    rate: Any = app.get("rate")
+    if not isinstance(rate, dict):
+        return
+    limits = cast(Tree, rate)
+    if limits.get("burst") is not None and limits.get("events_per_second_max") is None:
+        at = place.key("rate").key("burst")
+        context.wrong(
+            at,
+            show(limits["burst"]),
+            "it beside events_per_second_max, without which it limits nothing",
+            "set both or none",
+        )
+
+
+def _check_overlap(holder: Any, place: Place, name: str, context: Context) -> None:
+    """Report a previous secret that is the present one."""
+    if not isinstance(holder, dict):
+        return
+    entry = cast(Tree, holder)
+    previous: Any = entry.get(f"{name}_previous")
+    if not isinstance(previous, dict):
+        return
+    before: Any = cast(Tree, previous).get("secret")
+    if isinstance(before, SecretText) and before == entry.get(name):
+        at = place.key(f"{name}_previous").key("secret")
+        context.wrong(at, f"the same as {name}", "the secret before it", "remove one of them")
+
+
+def _check_keys(app: Tree, place: Place, secrets: dict[str, Place], context: Context) -> None:
+    keys = list(_entries(app, place, "keys"))
+    _check_unique(keys, "name", context)
+    for key, at in keys:
+        _check_overlap(key, at, "secret", context)
+        if key.get("type") == "server" and key.get("allowed_origins"):
+            came = "set on a server key"
+            context.wrong(
+                at.key("allowed_origins"),
+                came,
+                "it on client keys only: a server key seen in a browser is refused anyway",
+                "remove it, or make the key type: client",
+            )
+        for secret, where in _secrets_of_key(key, at):
+            first = secrets.setdefault(secret.text, where)
+            if first is not where and first.anchor != where.anchor:
+                came = f"the same as {first.absolute}"
+                context.wrong(where, came, "another secret for each key", "change one")
+
+
+def _secrets_of_key(key: Tree, place: Place) -> Iterator[tuple[SecretText, Place]]:
+    previous: Any = key.get("secret_previous")
+    before = cast(Tree, previous) if isinstance(previous, dict) else {}
+    for value, where in (
+        (key.get("secret"), place.key("secret")),
+        (before.get("secret"), place.key("secret_previous").key("secret")),
+    ):
+        if isinstance(value, SecretText):
+            yield value, where
+
+
+def _check_events(app: Tree, place: Place, context: Context) -> None:
+    events = list(_entries(app, place, "events"))
+    _check_unique(events, "slug", context)
+    _check_unique(events, "name", context, fold_name)
+    for event, at in events:
+        slug = event.get("slug")
+        if isinstance(slug, str) and not _SLUG.match(slug):
+            context.warnings.append(
+                at.key("slug").says(f"is {show(slug)}; slugs are usually 5 lower-case letters")
+            )
+
+
+def _check_destinations(app: Tree, place: Place, kinds: Kinds, context: Context) -> None:
+    destinations = list(_entries(app, place, "destinations"))
+    _check_unique(destinations, "id", context)
+    for destination, at in destinations:
+        kind: Any = destination.get("kind")
+        if not isinstance(kind, str):
+            continue
+        if kind not in kinds:
+            expected = f"one of {', '.join(sorted(kinds))}"
+            context.wrong(at.key("kind"), show(kind), expected, suggest(kind, kinds))
+            continue
+        settings = destination.get("settings", {})
+        if isinstance(settings, dict):
+            destination["settings"] = _check_settings(
+                cast(Tree, settings), kinds[kind].settings_type, at.key("settings"), context
+            )
+
+
+def _check_settings(
+    settings: Tree, settings_type: type[Settings], place: Place, context: Context
+) -> Tree:
+    known = len(context.problems)
+    checked = conform(settings, _settings_type(settings_type), place, context)
+    if len(context.problems) > known or checked is INVALID:
+        return {}
+    try:
+        # The struct itself has the last word: rules across its fields, types we have no words for.
+        msgspec.convert(reveal(checked), settings_type)
+    except msgspec.ValidationError as error:
+        context.problems.append(_of_msgspec(str(error), checked, place))
+    return cast(Tree, checked)
+
+
+def _of_msgspec(message: str, settings: Any, place: Place) -> str:
+    """Return msgspec's message with our path, and without the secrets it may repeat."""
+    match = _PATH.match(message)
+    text, path = (match["text"], match["path"]) if match else (message, "")
+    for secret in find_secrets(settings).values():
+        text = text.replace(secret.text, "•••")
+    return Place(place.absolute, place.anchor, place.path + path).says(f"is wrong: {text}")

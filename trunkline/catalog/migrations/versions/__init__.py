@@ -1,0 +1,1 @@
+"""The revisions, numbered; `database.REVISION` names the newest."""

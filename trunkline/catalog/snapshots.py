@@ -1,0 +1,162 @@
+"""Making the snapshot that the data plane reads, and keeping the last one for when the database
+is away.
+
+The cache is one file: a line that says its format, then the snapshot, sealed whole, because it
+holds what destinations are signed in with.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from trunkline.catalog.store import group, rows_of, unseal_settings, version_row
+from trunkline.catalog.tables import (
+    AppRow,
+    DestinationRow,
+    DevKeyRow,
+    EventRow,
+    KeyRow,
+    KeySecretRow,
+)
+from trunkline.catalog.vault import Vault, replace_private
+from trunkline.catalog.workspace import reveal
+from trunkline.model.snapshot import (
+    S2S,
+    App,
+    Destination,
+    EventDefinition,
+    Filter,
+    Key,
+    Plan,
+    Rate,
+    Secret,
+    Snapshot,
+)
+from trunkline.state.home import Home
+
+CACHE_HEADER = b"trunkline snapshot 1\n"
+EMPTY = Snapshot(version=0, organisation="", plan=Plan(), apps=())
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+class CacheError(Exception):
+    """The cached snapshot cannot be used; the message says why."""
+
+
+def build_snapshot(session: Session, vault: Vault) -> Snapshot:
+    """Return the snapshot of what the database holds, as one moment of it.
+
+    Raises `VaultError` where a destination's secrets cannot be unsealed. Secrets whose end came
+    before the last change are left out.
+    """
+    catalog = version_row(session)
+    since_ms = catalog.changed_ms
+    dev_keys = group(rows_of(session, DevKeyRow, DevKeyRow.id), "app_id")
+    secrets = group(rows_of(session, KeySecretRow, KeySecretRow.id), "key_id")
+    keys = group(rows_of(session, KeyRow, KeyRow.id), "app_id")
+    events = group(rows_of(session, EventRow, EventRow.id), "app_id")
+    destinations = group(rows_of(session, DestinationRow, DestinationRow.uid), "app_id")
+    return Snapshot(
+        version=catalog.version,
+        organisation=catalog.organisation,
+        plan=Plan(tuple(catalog.features), catalog.events_per_month_max),
+        apps=tuple(
+            _app(
+                row,
+                _secrets(dev_keys[row.id], since_ms),
+                tuple(_key(key, _secrets(secrets[key.id], since_ms)) for key in keys[row.id]),
+                tuple(_event(event) for event in events[row.id]),
+                tuple(_destination(destination, vault) for destination in destinations[row.id]),
+            )
+            for row in rows_of(session, AppRow, AppRow.since, AppRow.id)
+        ),
+    )
+
+
+def _secrets(rows: list[DevKeyRow] | list[KeySecretRow], since_ms: int) -> tuple[Secret, ...]:
+    live = [row for row in rows if row.until_ms is None or row.until_ms > since_ms]
+    return tuple(Secret(row.digest, row.until_ms) for row in live)
+
+
+def _app(
+    row: AppRow,
+    dev_keys: tuple[Secret, ...],
+    keys: tuple[Key, ...],
+    events: tuple[EventDefinition, ...],
+    destinations: tuple[Destination, ...],
+) -> App:
+    return App(
+        id=row.id,
+        name=row.name,
+        platform=row.platform,
+        currency=row.currency,
+        currencies=tuple(row.currencies),
+        unknown_events=row.unknown_events,  # pyright: ignore[reportArgumentType] checked when stored
+        clock_shift_hours_max=row.clock_shift_hours_max,
+        dedupe_days=row.dedupe_days,
+        rate=Rate(row.events_per_second_max, row.burst),
+        s2s=S2S(row.s2s_enabled, dev_keys, tuple(row.allowed_ips)),
+        keys=keys,
+        events=events,
+        destinations=destinations,
+    )
+
+
+def _key(row: KeyRow, secrets: tuple[Secret, ...]) -> Key:
+    return Key(
+        name=row.name,
+        type=row.type,  # pyright: ignore[reportArgumentType] checked when stored
+        secrets=secrets,
+        allowed_origins=tuple(row.allowed_origins),
+    )
+
+
+def _event(row: EventRow) -> EventDefinition:
+    return EventDefinition(
+        slug=row.slug,
+        name=row.name,
+        revenue=row.revenue,
+        accept=row.accept,  # pyright: ignore[reportArgumentType] checked when stored
+        archived=row.archived,
+    )
+
+
+def _destination(row: DestinationRow, vault: Vault) -> Destination:
+    return Destination(
+        uid=row.uid,
+        app=row.app_id,
+        id=row.id,
+        name=row.name or row.id,
+        kind=row.kind,
+        enabled=row.enabled,
+        settings=msgspec.json.encode(reveal(unseal_settings(row, vault))),
+        filter=Filter(
+            types=tuple(row.filter_types),
+            events=tuple(row.filter_events),
+            except_=tuple(row.filter_except),
+        ),
+        order=row.event_order,  # pyright: ignore[reportArgumentType] checked when stored
+        consent=tuple(row.consent),
+        historical=row.historical,
+        since=row.since,
+    )
+
+
+def write_cache(home: Home, vault: Vault, snapshot: Snapshot) -> None:
+    """Keep a snapshot for a start without the database. Raises `OSError`."""
+    sealed = vault.seal(_ENCODER.encode(snapshot))
+    replace_private(home.snapshot_file, CACHE_HEADER + sealed)
+
+
+def read_cache(home: Home, vault: Vault) -> Snapshot:
+    """Return the snapshot that was kept. Raises `CacheError`, `VaultError` or `OSError`."""
+    data = home.snapshot_file.read_bytes()
+    if not data.startswith(CACHE_HEADER):
+        raise CacheError(f"{home.snapshot_file} is of another format; it is made again by itself")
+    try:
+        return _DECODER.decode(vault.open(data[len(CACHE_HEADER) :]))
+    except msgspec.DecodeError as error:
+        raise CacheError(f"{home.snapshot_file} cannot be read: {error}") from error

@@ -1,0 +1,141 @@
+"""The tables of the catalog's database. Plain SQL types, so SQLite and PostgreSQL both hold them.
+
+A secret stands here twice: as its SHA-256 (to look a key up by, and to know a revoked one again)
+and sealed by the home's key (`vault`), because it must be exported or sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    """Where SQLAlchemy keeps what the tables look like."""
+
+
+class VersionRow(Table):
+    """One row: the catalog's version, and what belongs to all apps."""
+
+    __tablename__ = "catalog"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    organisation: Mapped[str] = mapped_column(String(128))
+    features: Mapped[list[str]] = mapped_column(JSON)
+    events_per_month_max: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class AppRow(Table):
+    """An app. `since` is the version that made it."""
+
+    __tablename__ = "app"
+    id: Mapped[str] = mapped_column(String(15), primary_key=True)
+    since: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(128))
+    platform: Mapped[str] = mapped_column(String(32))
+    currency: Mapped[str] = mapped_column(String(3))
+    currencies: Mapped[list[str]] = mapped_column(JSON)
+    unknown_events: Mapped[str] = mapped_column(String(16))
+    clock_shift_hours_max: Mapped[float] = mapped_column(Double)
+    dedupe_days: Mapped[float] = mapped_column(Double)
+    events_per_second_max: Mapped[float | None] = mapped_column(Double)
+    burst: Mapped[int | None] = mapped_column(BigInteger)
+    s2s_enabled: Mapped[bool]
+    allowed_ips: Mapped[list[str]] = mapped_column(JSON)
+
+
+class KeyRow(Table):
+    """An API key."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (UniqueConstraint("app_id", "name"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    type: Mapped[str] = mapped_column(String(16))
+    allowed_origins: Mapped[list[str]] = mapped_column(JSON)
+
+
+class KeySecretRow(Table):
+    """A secret of an API key. No two keys share one: it says which key was used."""
+
+    __tablename__ = "api_key_secret"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("api_key.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    until_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class DevKeyRow(Table):
+    """A dev key of an app."""
+
+    __tablename__ = "dev_key"
+    __table_args__ = (UniqueConstraint("app_id", "digest"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"))
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    until_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class RevokedRow(Table):
+    """A secret that opens nothing any more and never will again."""
+
+    __tablename__ = "revoked_secret"
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    app_id: Mapped[str] = mapped_column(String(15))
+    name: Mapped[str] = mapped_column(String(128))
+    revoked_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class EventRow(Table):
+    """An event that a person defined."""
+
+    __tablename__ = "event_definition"
+    __table_args__ = (UniqueConstraint("app_id", "slug"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"), index=True)
+    slug: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(128))
+    revenue: Mapped[bool]
+    accept: Mapped[str] = mapped_column(String(16))
+    archived: Mapped[bool]
+
+
+class DestinationRow(Table):
+    """A destination. `uid` is never given twice, so that the same id later is another one.
+
+    `settings` has null where a secret belongs; `sealed` holds those as [[path, text], …].
+    """
+
+    __tablename__ = "destination"
+    # AUTOINCREMENT: without it SQLite gives the highest number again once its row is deleted.
+    __table_args__ = (UniqueConstraint("app_id", "id"), {"sqlite_autoincrement": True})
+    uid: Mapped[int] = mapped_column(Integer, primary_key=True)
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"), index=True)
+    id: Mapped[str] = mapped_column(String(64))
+    since: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(64))
+    enabled: Mapped[bool]
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    filter_types: Mapped[list[str]] = mapped_column(JSON)
+    filter_events: Mapped[list[str]] = mapped_column(JSON)
+    filter_except: Mapped[list[str]] = mapped_column(JSON)
+    event_order: Mapped[str] = mapped_column(String(16))
+    consent: Mapped[list[str]] = mapped_column(JSON)
+    historical: Mapped[bool]

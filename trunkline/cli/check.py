@@ -1,0 +1,87 @@
+"""`trunkline check`: everything that is wrong with a workspace file, at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from trunkline.catalog.check import read_workspace
+from trunkline.catalog.database import CatalogError
+from trunkline.catalog.vault import VaultError
+from trunkline.catalog.yaml_text import CHARACTERS_MAX
+from trunkline.cli._frame import CommandError, JsonOption, say, say_json
+from trunkline.node import destination_kinds
+
+
+def command(file: Path, /, *, json: JsonOption = False) -> int:
+    """Say everything that is wrong with a workspace file, at once, with paths. Changes nothing.
+
+    Secrets given as {env: NAME} or {file: PATH} are looked up, so a missing one is told too. A
+    secret that stands in the file is a warning.
+
+    Example: `trunkline check workspace.yaml`
+
+    Parameters
+    ----------
+    file
+        The workspace file.
+    """
+    reading = read_workspace(read_file(file), destination_kinds(), os.environ, file.parent)
+    if json:
+        say_json(
+            {
+                "ok": not reading.problems,
+                "problems": reading.problems,
+                "warnings": reading.warnings,
+            }
+        )
+        return 1 if reading.problems else 0
+    for warning in reading.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if reading.problems:
+        return say_problems(reading.problems)
+    say(f"{file}: nothing wrong")
+    return 0
+
+
+def say_problems(problems: Sequence[str]) -> int:
+    """Print every problem on standard error; return the exit code."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1
+
+
+def read_file(file: Path) -> str:
+    """Return the text of a workspace file. Raises `CommandError`."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(4 * CHARACTERS_MAX + 1)
+        return data.decode("utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"{file}: cannot be read ({error.strerror}); correct the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"{file}: is no UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+@contextmanager
+def catalog_errors() -> Generator[None]:
+    """Turn what the catalog raises into one sentence for standard error."""
+    try:
+        yield
+    except (CatalogError, VaultError) as error:
+        raise CommandError(str(error)) from error
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise CommandError(
+            f"the catalog's database cannot be used ({reason}); nothing was changed; try again, "
+            "or bring catalog.db back from the backup"
+        ) from error

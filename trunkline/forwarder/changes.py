@@ -1,0 +1,147 @@
+"""What the groups changed since the last save, as rows: one flush, one transaction.
+
+Groups change their memory and write down here what that means on disk, in the same step of the
+event loop. A save takes the whole list at once, so a file always holds one moment of all groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import apsw
+
+from trunkline.state.forwarder import BUCKET, pack_offsets
+
+GroupValues = tuple[object, ...]
+LedgerKey = tuple[int, str, int, str, str]  # uid, app, minute, kind, reason
+
+_GROUP = (
+    "INSERT INTO grp (uid, app, id, kind, since, partition, begin, position, seen, at_head,"
+    " unfinished, state, cause, state_since_ms, reason, held_ms, behind_bytes, suspects,"
+    " settings_digest) VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " ON CONFLICT (uid) DO UPDATE SET position=excluded.position, seen=excluded.seen,"
+    " at_head=excluded.at_head, unfinished=excluded.unfinished, state=excluded.state,"
+    " cause=excluded.cause, state_since_ms=excluded.state_since_ms, reason=excluded.reason,"
+    " held_ms=excluded.held_ms, behind_bytes=excluded.behind_bytes, suspects=excluded.suspects,"
+    " settings_digest=excluded.settings_digest, kind=excluded.kind"
+)
+_WAITING = (
+    "INSERT INTO waiting (id, uid, lane, offset, app, message_id, received_ms, attempts, first_ms,"
+    " due_ms, reason, replay, user, type, name, payload) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_LETTER = (
+    "INSERT INTO dead_letter (id, uid, lane, offset, app, message_id, received_ms, at_ms, reason,"
+    " detail, attempts, user, type, name, payload) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_FATE = (
+    "INSERT INTO fate (id, uid, kind, at_ms, number, snapshot, delivery_id, status, took_ms,"
+    " reason, answer, offsets, outcomes) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_LEDGER = (
+    "INSERT INTO ledger (uid, app, minute, kind, reason, count) VALUES (?,?,?,?,?,?)"
+    " ON CONFLICT DO UPDATE SET count=count+excluded.count"
+)
+_SETTING = (
+    "INSERT INTO setting (name, value) VALUES (?,?) ON CONFLICT DO UPDATE SET value=excluded.value"
+)
+
+
+class Changes:
+    """Rows to write. `groups` are functions that make a group's row at the moment of the save."""
+
+    def __init__(self) -> None:
+        self.groups: dict[int, Callable[[], GroupValues]] = {}
+        self.waiting_in: list[tuple[object, ...]] = []
+        self.waiting_set: list[tuple[int, int, int, str, int]] = []  # attempts, first, due, why, id
+        self.waiting_out: list[tuple[int]] = []
+        self.letters_in: list[tuple[object, ...]] = []
+        self.letters_out: list[tuple[int]] = []
+        self.attempts: list[tuple[object, ...]] = []
+        self.spans: list[tuple[int, int, int]] = []
+        self.runs: dict[tuple[int, str, str], list[int]] = {}  # (uid, kind, reason) → offsets
+        self.ledger: dict[LedgerKey, int] = {}
+        self.settings: dict[str, str] = {}
+        self.jobs: list[tuple[int, int, int]] = []  # position, until, id
+        self.jobs_out: list[tuple[int]] = []
+        self.ended: list[tuple[int, int]] = []  # removed_ms, uid
+        self.rows: list[GroupValues] = []  # `groups`, made by `close`
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.settings or self.ended or self.jobs or self.weight)
+
+    @property
+    def weight(self) -> int:
+        """About how much is not saved, in rows."""
+        return (
+            len(self.waiting_in)
+            + len(self.waiting_set)
+            + len(self.waiting_out)
+            + len(self.letters_in)
+            + len(self.attempts)
+            + len(self.ledger)
+            + len(self.runs)
+            + len(self.jobs_out)
+        )
+
+    def count(self, key: LedgerKey, number: int = 1) -> None:
+        """Count in the ledger."""
+        self.ledger[key] = self.ledger.get(key, 0) + number
+
+    def add_attempt(self, uid: int, row: tuple[object, ...], offsets: Sequence[int]) -> None:
+        """Add a row of `fate` (its first value is its id) and where a trace finds it."""
+        self.attempts.append(row)
+        number = row[0]
+        assert isinstance(number, int)
+        first, last = offsets[0] // BUCKET, offsets[-1] // BUCKET
+        if first == last:
+            self.spans.append((uid, first, number))
+        else:
+            buckets = dict.fromkeys(offset // BUCKET for offset in offsets)
+            self.spans.extend((uid, bucket, number) for bucket in buckets)
+
+    def close(self, now_ms: int, snapshot: int, next_id: Callable[[], int]) -> None:
+        """Make the rows that depend on the moment. Nothing is added after this."""
+        self.rows = [make() for make in self.groups.values()]
+        for (uid, kind, reason), offsets in self.runs.items():
+            offsets.sort()
+            outcomes = b"X" if kind == "expired" else b""
+            row = (
+                next_id(), uid, kind, now_ms, 0, snapshot, "", None, None, reason, b"",
+                pack_offsets(offsets), outcomes,
+            )  # fmt: skip
+            self.add_attempt(uid, row, offsets)
+
+    def write(self, db: apsw.Connection) -> None:
+        """Write everything. Within a transaction."""
+        for statement, rows in self._statements():
+            if rows:
+                db.executemany(statement, rows)
+
+    def _statements(self) -> list[tuple[str, list[tuple[object, ...]]]]:
+        counts: list[tuple[object, ...]] = [
+            (*key, number) for key, number in self.ledger.items() if number
+        ]
+        return [
+            (_GROUP, self.rows),
+            (_WAITING, self.waiting_in),
+            (
+                "UPDATE waiting SET attempts=?, first_ms=?, due_ms=?, reason=? WHERE id=?",
+                list[tuple[object, ...]](self.waiting_set),
+            ),
+            ("DELETE FROM waiting WHERE id=?", list[tuple[object, ...]](self.waiting_out)),
+            (_LETTER, self.letters_in),
+            ("DELETE FROM dead_letter WHERE id=?", list[tuple[object, ...]](self.letters_out)),
+            (_FATE, self.attempts),
+            (
+                "INSERT INTO fate_span (uid, bucket, fate) VALUES (?,?,?)",
+                list[tuple[object, ...]](self.spans),
+            ),
+            (_LEDGER, counts),
+            ("UPDATE job SET position=?, until=? WHERE id=?", list(chain(self.jobs))),
+            ("DELETE FROM job WHERE id=?", list(chain(self.jobs_out))),
+            ("UPDATE grp SET removed_ms=? WHERE uid=?", list(chain(self.ended))),
+            ("DELETE FROM waiting WHERE uid=?", [(uid,) for _, uid in self.ended]),
+            ("DELETE FROM job WHERE uid=?", [(uid,) for _, uid in self.ended]),
+            (_SETTING, list(self.settings.items())),
+        ]

@@ -1,0 +1,504 @@
+"""One destination's consumer group: takes events up, sends them in order, at its own pace.
+
+`offer` takes an event from the log, `pump` starts all that may start now and is called whenever
+something may have changed. Between the two nothing waits: a group is memory, an alarm at the
+agenda, and one task for each request under way, so an idle one costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from typing import Any
+
+import msgspec
+
+from trunkline.forwarder.book import Book
+from trunkline.forwarder.carrier import Carried, Carrier, ChannelCarrier, HttpCarrier
+from trunkline.forwarder.decide import DISABLED, decider
+from trunkline.forwarder.item import Batch, Item, item_of
+from trunkline.forwarder.lanes import Lanes
+from trunkline.forwarder.parking import Cause
+from trunkline.forwarder.probing import probe
+from trunkline.forwarder.settling import join, leaves_at, move_out, settle
+from trunkline.forwarder.shared import BYTES_MAX
+from trunkline.forwarder.waiting import read_lanes
+from trunkline.kit.destination import Attempt, Channel, Destination, Mapped, Settings, delivery_id
+from trunkline.model.outcome import Outcome
+from trunkline.model.record import StoredEvent
+from trunkline.model.snapshot import Destination as Configured
+from trunkline.telemetry import forwarder as telemetry
+
+QUEUE_EVENTS_MAX = 5000  # in memory, of one group
+QUEUE_BYTES_MAX = 16_777_216
+HELD_EVENTS_MAX = 200  # while nothing is sent: enough to probe with
+HELD_BYTES_MAX = 524_288
+BATCH_BYTES_MAX = 4_194_304
+NEVER = float("inf")
+
+
+class Group:
+    """The engine of one destination. Everything runs on the event loop."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.shared = book.shared
+        self.standing = book.standing
+        self.config = book.config
+        self.settings = Settings()
+        self.lanes = Lanes()
+        self.is_reading = False  # by itself, to catch up
+        self.is_ended = False
+        self.under_way = 0
+        self._decide = decider(self.config)
+        self._name = f"{self.config.app}/{self.config.id}"
+        self._carrier: Carrier | None = None
+        self._worker = self.shared.threads(f"channel {self._name}")
+        self._metrics = telemetry.KindMetrics(self.config.kind)
+        self._sleeping: list[tuple[float, int, Batch]] = []
+        self._awake: list[Batch] = []
+        self._slept = 0
+        self._waiting_under_way = 0
+        self._waiting_batch_max = 1
+        self._is_waitings_turn = True
+        self._lingers_until = NEVER
+        self._alarm_at = NEVER
+
+    # What the catalog says
+
+    def configure(self, config: Configured) -> None:
+        """Take over what the catalog says now. Probes at once when the settings changed."""
+        was_enabled = self.config.enabled
+        self.config = self.book.config = config
+        self._decide = decider(config)
+        digest = _digest(config)
+        if self._carrier is None or digest != self.book.digest:
+            is_changed = digest != self.book.digest
+            self.book.digest = digest
+            self._build(is_changed)
+        if was_enabled and not config.enabled:
+            self._skip_idle()
+        self.book.touch()
+        self.pump()
+
+    def _build(self, is_changed: bool) -> None:
+        """Make the component. Settings that are none park the destination."""
+        old, self._carrier = self._carrier, None
+        if old is not None:
+            self.shared.tasks.start(old.close())
+        try:
+            self._carrier = self._make_carrier()
+        except (msgspec.DecodeError, ValueError) as error:
+            self.park("settings", f"settings of {self._name}: {error}")
+            return
+        self._waiting_batch_max = self.settings.batch_events_max
+        if self.standing.state != "parked":
+            return
+        if self.standing.cause == "settings":
+            self.run()
+        elif is_changed:
+            self.standing.probe_now(self.shared.clock.monotonic())
+
+    def _make_carrier(self) -> Carrier:
+        shared = self.shared
+        kind = shared.kinds.get(self.config.kind)
+        if kind is None:
+            known = ", ".join(sorted(shared.kinds)) or "none"
+            raise ValueError(f"kind {self.config.kind!r} is not known; expected one of {known}")
+        self.settings = msgspec.json.decode(self.config.settings, type=kind.settings_type)
+        component: Destination[Any] | Channel[Any] = kind(self.settings)
+        if isinstance(component, Channel):
+            return ChannelCarrier(component, self._worker, shared.clock)
+        allow = shared.settings.allow_private_addresses or self.settings.allow_private_addresses
+        return HttpCarrier(component, shared.sender, shared.clock, allow)
+
+    def end(self) -> None:
+        """The destination was removed: let go. What is under way is of no consequence."""
+        self.is_ended = True
+        self.shared.bytes -= self.book.place.bytes
+        self.shared.lanes -= len(self.book.waiting.lanes)
+        self.shared.tasks.start(self._close())
+
+    async def _close(self) -> None:
+        if self._carrier is not None:
+            await self._carrier.close()
+        self._worker.close()
+
+    # Events in
+
+    def offer(self, offset: int, stored: StoredEvent, mapped: Mapped) -> bool:
+        """Take an event of the app up; False where there is no room for it now."""
+        place = self.book.place
+        if not place.is_news(offset):
+            place.cursor = offset + 1
+            return True
+        if stored.snapshot < self.config.since:
+            place.pass_by(offset)
+            return True
+        reason = self._decide(stored)
+        if reason:
+            self.book.filter(offset, stored.received_ms, reason)
+        elif self._is_full():
+            return False
+        else:
+            item = item_of(stored, mapped, offset, self.config.order == "user")
+            self.book.hold(item)
+            self.lanes.add(item)
+        place.pass_by(offset)
+        return True
+
+    def refusal(self, stored: StoredEvent) -> str:
+        """Say why the destination does not get an event; "" where it does."""
+        return self._decide(stored)
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether it is worth reading on."""
+        place = self.book.place
+        return not self._is_full() and len(place.open) <= self._events_max() // 2
+
+    def _is_full(self) -> bool:
+        place = self.book.place
+        if not place.open:
+            return False
+        bytes_max = QUEUE_BYTES_MAX if self.standing.runs else HELD_BYTES_MAX
+        return (
+            len(place.open) >= self._events_max()
+            or place.bytes >= bytes_max
+            or self.shared.bytes >= BYTES_MAX
+        )
+
+    def _events_max(self) -> int:
+        if not self.standing.runs:
+            return HELD_EVENTS_MAX
+        asked = 2 * self.settings.batch_events_max * self._concurrency
+        return min(max(asked, HELD_EVENTS_MAX), QUEUE_EVENTS_MAX)
+
+    def _skip_idle(self) -> None:
+        """The destination was switched off: what it was not sent yet is filtered."""
+        self._give_back_sleeping()
+        idle = list(self.lanes.idle())
+        self.lanes.remove({item.offset for item in idle})
+        for item in idle:
+            self.book.filter(item.offset, item.received_ms, DISABLED)
+            self.book.drop(item)
+
+    # Starting
+
+    def pump(self) -> None:
+        """Start all that may start now."""
+        if self.is_ended or self.shared.is_stopping:
+            return
+        if not self.shared.writer.is_behind:
+            if self.standing.runs and self._carrier is not None:
+                self._wake_sleepers()
+                while self.standing.runs and self.under_way < self._concurrency:
+                    if not self._start_next():
+                        break
+            elif self._may_probe():
+                self._start_probe()
+        self._set_alarm()
+        if not (self.book.place.is_at_head or self.is_reading) and self.has_room:
+            self.shared.feed(self)
+
+    @property
+    def _concurrency(self) -> int:
+        return 1 if isinstance(self._carrier, ChannelCarrier) else self.settings.concurrency_max
+
+    def _wake_sleepers(self) -> None:
+        now = self.shared.clock.monotonic()
+        while self.standing.runs and self._sleeping and self._sleeping[0][0] <= now:
+            batch = heapq.heappop(self._sleeping)[2]
+            if batch.due_at <= now:
+                self._awake.append(batch)
+            else:
+                move_out(self, batch, batch.due_at, "retried in the log for too long")
+
+    def _start_next(self) -> bool:
+        """Start one request, or do what comes before one; False where nothing is to be done."""
+        if self._awake:
+            self.start(self._awake.pop(0))
+            return True
+        now = self.shared.clock.monotonic()
+        has_fresh = self._has_fresh(now)
+        if self._may_start_waiting(now, has_fresh) and (self._is_waitings_turn or not has_fresh):
+            self._is_waitings_turn = False
+            self._start_waiting(now)
+            return True
+        self._is_waitings_turn = True
+        if has_fresh:
+            self._start_fresh()
+        return has_fresh
+
+    def _has_fresh(self, now: float) -> bool:
+        """Say whether events of the log may go, which batch_seconds_max may put off."""
+        if not self.lanes:
+            self._lingers_until = NEVER
+            return False
+        linger = self.settings.batch_seconds_max
+        if not linger or self.lanes.holds(self.settings.batch_events_max):
+            return True
+        if self._lingers_until == NEVER:
+            self._lingers_until = now + linger
+        return now >= self._lingers_until
+
+    def _start_fresh(self) -> None:
+        self._lingers_until = NEVER
+        items, joining = self.lanes.take(
+            self.settings.batch_events_max, BATCH_BYTES_MAX, self.book.waiting.lanes
+        )
+        if joining:
+            join(self, joining)
+        else:
+            self.start(Batch(items))
+
+    def _may_start_waiting(self, now: float, has_fresh: bool) -> bool:
+        if not self.config.enabled:
+            return False
+        # Beside fresh events, those that failed before get half of the slots at the most.
+        slots = max(1, self._concurrency // 2) if has_fresh else self._concurrency
+        due_at = self.book.waiting.next_due()
+        return due_at is not None and due_at <= now and self._waiting_under_way < slots
+
+    def _start_waiting(self, now: float) -> None:
+        lanes = self.book.waiting.take_due(now, self._waiting_batch_max)
+        self.under_way += 1
+        self._waiting_under_way += 1
+        self.shared.tasks.start(self._carry_waiting(lanes))
+
+    def start(self, batch: Batch) -> None:
+        """Send a batch."""
+        self.under_way += 1
+        self.shared.tasks.start(self._carry(batch))
+
+    # Under way
+
+    async def _carry(self, batch: Batch) -> None:
+        carried = await self.attempt(batch.items, batch.number)
+        self.under_way -= 1
+        if not self.is_ended:
+            settle(self, batch, carried)
+            self.pump()
+
+    async def _carry_waiting(self, lanes: list[str]) -> None:
+        items = await self.shared.writer.transact(
+            lambda db: read_lanes(
+                db, self.config.uid, lanes, self._waiting_batch_max, BATCH_BYTES_MAX
+            )
+        )
+        read = {item.lane for item in items}
+        for lane in lanes:
+            if lane not in read or not self.standing.runs:
+                self.book.waiting.release(lane, 0.0)
+        self._waiting_under_way -= 1
+        if self.is_ended or not items or not self.standing.runs or self.shared.is_stopping:
+            self.under_way -= 1
+            self.pump()
+            return
+        self._waiting_under_way += 1
+        batch = Batch(items, is_waiting=True)
+        carried = await self.attempt(batch.items, batch.number)
+        self._waiting_under_way -= 1
+        self.under_way -= 1
+        if not self.is_ended:
+            settle(self, batch, carried)
+            self.pump()
+
+    async def attempt(self, items: list[Item], number: int) -> Carried:
+        """Send events once, and write down that and how it went."""
+        clock = self.shared.clock
+        own_ms, now = self.own_ms(), clock.monotonic()
+        for item in items:
+            if not item.attempts:
+                item.first_ms, item.first_at = own_ms, now
+            item.attempts += 1
+        key = delivery_id(self._name, [item.mapped.message_id for item in items])
+        attempt = Attempt(clock.now_ms(), number, self._name, key)
+        assert self._carrier is not None, "without settings that decode nothing is started"
+        carried = await self._carrier.carry([item.mapped for item in items], attempt)
+        if not self.is_ended:
+            self.book.attempted(items, attempt, carried)
+            self._metrics.attempted(list[Outcome](carried.outcomes), carried.took_ms)
+        return carried
+
+    def go_on(self, batch: Batch) -> None:
+        """Send the next part of a batch that was split, in the slot that it had."""
+        batch.number = 1 + max(item.attempts for item in batch.items)
+        if self.shared.is_stopping or not self.standing.runs:
+            self.give_back(batch, batch.items)
+        else:
+            self.start(batch)
+
+    def sleep(self, batch: Batch) -> None:
+        """Keep a batch until it is to be sent again, or leaves the log."""
+        batch.number += 1
+        self._slept += 1
+        wake_at = min(batch.due_at, leaves_at(self, batch))
+        heapq.heappush(self._sleeping, (wake_at, self._slept, batch))
+
+    def give_back(self, batch: Batch, items: list[Item]) -> None:
+        """End a batch: put `items` and the parts not sent yet back, and open its lanes."""
+        left = items + batch.rest()
+        if batch.is_waiting:
+            now = self.shared.clock.monotonic()
+            for item in left:
+                self.book.retry_later(item, now, "its batch was given back")
+            for lane in batch.lanes:
+                self.book.waiting.release(lane, 0.0)
+            return
+        self.lanes.put_back(left)
+        for lane in batch.lanes:
+            self.lanes.open(lane)
+
+    def end_waiting(self, batch: Batch, floor_at: float) -> None:
+        """End a batch of waiting events that are to be tried again when it is due."""
+        sent = {item.lane for item in batch.items}
+        for lane in batch.lanes:
+            if lane in sent:
+                self.book.waiting.release(lane, batch.due_at, floor_at)
+            else:
+                self.book.waiting.release(lane, 0.0)
+
+    def fit_waiting(self, size: int, has_failed: bool) -> None:
+        """Size the next batches of waiting events: small ones find the event that fails others."""
+        if has_failed:
+            self._waiting_batch_max = max(1, size // 4)
+        else:
+            doubled = 2 * self._waiting_batch_max
+            self._waiting_batch_max = min(doubled, self.settings.batch_events_max)
+
+    # Held and running
+
+    def own_ms(self) -> int:
+        """Return the destination's own time: it stands still while the destination is held."""
+        return self.standing.own_ms(self.shared.clock.now_ms())
+
+    def park(self, cause: Cause, reason: str) -> None:
+        """Hold everything and send nothing, until a probe passes. One alert."""
+        if not self.standing.runs:
+            return
+        clock = self.shared.clock
+        self.standing.park(cause, reason, clock.now_ms(), clock.monotonic())
+        telemetry.destination_parked(self.config.app, self.config.id, cause, reason)
+        self._hold()
+
+    def pause(self) -> None:
+        """Hold, because a person said so."""
+        if self.standing.state != "paused":
+            self.standing.pause(self.shared.clock.now_ms())
+            telemetry.destination_paused(self.config.app, self.config.id)
+            self._hold()
+            self._set_alarm()
+
+    def run(self) -> None:
+        """Deliver again, beginning with what waited."""
+        now = self.shared.clock.monotonic()
+        seconds = self.standing.run(self.shared.clock.now_ms(), now)
+        self.book.waiting.wake_all(now)
+        telemetry.destination_runs(self.config.app, self.config.id, seconds)
+        self.book.touch()
+
+    def set_state(self, state: str) -> None:
+        """Do what a person asked: paused, running, or probe."""
+        if state == "paused":
+            self.pause()
+        elif state == "running":
+            self.resume()
+        else:
+            self.probe_now()
+
+    def resume(self) -> None:
+        """Deliver again, because a person said so."""
+        if not self.standing.runs:
+            self.run()
+            if self._carrier is None:
+                self._build(is_changed=True)
+        self.pump()
+
+    def probe_now(self) -> None:
+        """Probe at once, if parked."""
+        self.standing.probe_now(self.shared.clock.monotonic())
+        self.pump()
+
+    def probe_soon(self) -> None:
+        """Probe within a second: the process has started, and things may have been mended."""
+        self.standing.put_off_probe(self.shared.clock.monotonic())
+
+    def forget_suspects(self, ids: frozenset[int]) -> None:
+        """Leave dead letters that are gone out of the fuse's count."""
+        self.book.suspects = [pair for pair in self.book.suspects if pair[0] not in ids]
+
+    def _hold(self) -> None:
+        """Take sleeping batches apart, and let go of all but a few events."""
+        self._give_back_sleeping()
+        idle = sorted(self.lanes.idle(), key=lambda item: item.offset)
+        size = 0
+        kept = 0
+        for item in idle[:HELD_EVENTS_MAX]:
+            size += item.size
+            if kept and size > HELD_BYTES_MAX:
+                break
+            kept += 1
+        if idle[kept:]:
+            self.lanes.remove({item.offset for item in idle[kept:]})
+            if self.book.place.is_at_head:
+                self.shared.leave_head(self, self.shared.head)
+            self.shared.bytes -= sum(item.size for item in idle[kept:])
+            self.book.place.put_off(idle[kept:])
+        self.book.touch()
+
+    def _give_back_sleeping(self) -> None:
+        batches = [batch for _, _, batch in self._sleeping] + self._awake
+        self._sleeping, self._awake = [], []
+        for batch in batches:
+            self.give_back(batch, batch.items)
+
+    def _may_probe(self) -> bool:
+        standing = self.standing
+        return (
+            standing.state == "parked"
+            and self._carrier is not None
+            and self.config.enabled
+            and self.under_way == 0
+            and standing.probe_at <= self.shared.clock.monotonic()
+        )
+
+    def _start_probe(self) -> None:
+        self.under_way += 1
+        self.shared.tasks.start(self._probe())
+
+    async def _probe(self) -> None:
+        await probe(self)
+        self.under_way -= 1
+        self.pump()
+
+    # Alarms
+
+    def _set_alarm(self) -> None:
+        due_at = self._next_alarm()
+        if due_at < self._alarm_at:
+            self._alarm_at = due_at
+            self.shared.agenda.at(due_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at = NEVER
+        self.pump()
+
+    def _next_alarm(self) -> float:
+        now = self.shared.clock.monotonic()
+        if self.standing.state == "parked":
+            return self.standing.probe_at if self.standing.probe_at > now else NEVER
+        if not self.standing.runs:
+            return NEVER
+        waiting_at = self.book.waiting.next_due()
+        times = (
+            self._sleeping[0][0] if self._sleeping else NEVER,
+            waiting_at if waiting_at is not None else NEVER,
+            self._lingers_until,
+        )
+        # What is due already waits for a slot, and the end of a request frees one.
+        return min((at for at in times if at > now), default=NEVER)
+
+
+def _digest(config: Configured) -> bytes:
+    return hashlib.sha256(config.kind.encode() + b"\0" + config.settings).digest()

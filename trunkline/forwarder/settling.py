@@ -1,0 +1,176 @@
+"""What an answer does: one outcome for each event of a batch, turned into what comes next.
+
+delivered   done
+retry       the same batch again later; after a while in the log, over to the waiting table;
+            past the horizon a dead letter (expired)
+rejected    alone: a dead letter, and one more for the fuse; with others: split, to find it
+blocked     everything back in its place, and the destination parks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline.forwarder.carrier import Carried
+from trunkline.forwarder.item import Batch, Item
+from trunkline.forwarder.parking import Cause
+from trunkline.forwarder.shared import LANES_MAX as ALL_LANES_MAX
+from trunkline.forwarder.waiting import LANES_MAX
+from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
+
+if TYPE_CHECKING:
+    from trunkline.forwarder.group import Group
+
+BACKOFF_SECONDS_MAX = 300.0
+
+
+class Sorted(NamedTuple):
+    """The events of an attempt by their outcome."""
+
+    delivered: list[Item]
+    retry: list[tuple[Item, Retry]]
+    rejected: list[tuple[Item, Rejected]]
+    blocked: list[Blocked]
+
+
+def settle(group: Group, batch: Batch, carried: Carried) -> None:
+    """Write down what an attempt came to, and let what follows of it go on."""
+    found = sort(batch.items, carried.outcomes)
+    book = group.book
+    book.deliver(found.delivered)
+    if found.delivered:
+        book.suspects.clear()
+    if batch.is_waiting:
+        group.fit_waiting(len(batch.items), bool(found.retry))
+    book.touch()
+    done = {id(item) for item in found.delivered}
+    if not group.standing.runs:
+        group.give_back(batch, [item for item in batch.items if id(item) not in done])
+    elif found.blocked:
+        group.give_back(batch, [item for item in batch.items if id(item) not in done])
+        group.park("blocked", found.blocked[0].reason)
+    elif len(found.rejected) == len(batch.items) > 1:
+        batch.split()
+        group.go_on(batch)
+    elif _bury(group, found.rejected):
+        group.give_back(batch, [item for item, _ in found.retry])
+        book.revive()
+        group.park("fuse", _fuse_reason(group, found.rejected[-1][1]))
+    else:
+        _retry(group, batch, found.retry)
+
+
+def sort(items: Sequence[Item], outcomes: Sequence[Outcome]) -> Sorted:
+    """Sort events by their outcome, keeping their order."""
+    found = Sorted([], [], [], [])
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(outcome, Delivered):
+            found.delivered.append(item)
+        elif isinstance(outcome, Retry):
+            found.retry.append((item, outcome))
+        elif isinstance(outcome, Rejected):
+            found.rejected.append((item, outcome))
+        else:
+            found.blocked.append(outcome)
+    return found
+
+
+def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
+    """Move a batch from the log to the waiting lanes; what follows of it goes on.
+
+    Where a limit is reached the destination parks, and what is left stays in the log.
+    """
+    for number, item in enumerate(batch.items):
+        cause, why = limit_of(group, item)
+        if cause:
+            group.give_back(batch, batch.items[number:])
+            group.park(cause, why)
+            return
+        group.book.move(item, due_at, reason)
+    group.book.touch()
+    _advance(group, batch)
+
+
+def join(group: Group, items: list[Item]) -> None:
+    """Put events of the log behind those of their user that wait already."""
+    for number, item in enumerate(items):
+        cause, why = limit_of(group, item)
+        if cause:
+            group.lanes.put_back(items[number:])
+            group.park(cause, why)
+            break
+        group.book.move(item, 0.0, "waits behind an earlier event of its user")
+    group.book.touch()
+
+
+def limit_of(group: Group, item: Item) -> tuple[Cause, str]:
+    """Return which limit one more waiting event would break, and the sentence for it."""
+    waiting, settings = group.book.waiting, group.shared.settings
+    lane = waiting.lanes.get(item.lane)
+    if lane is not None and lane.count >= settings.lane_events_max:
+        return "lane", f"{lane.count} events wait behind one of their user that does not go"
+    if waiting.bytes + len(item.mapped.body) > settings.waiting_bytes_max:
+        return "space", f"{waiting.bytes} bytes wait; that is the limit"
+    if lane is None and len(waiting.lanes) >= LANES_MAX:
+        return "space", f"events of {LANES_MAX} users wait; that is the limit"
+    if lane is None and group.shared.lanes >= ALL_LANES_MAX:
+        return "space", f"events of {ALL_LANES_MAX} users wait in all; that is the limit"
+    return "", ""
+
+
+def _bury(group: Group, rejected: list[tuple[Item, Rejected]]) -> bool:
+    """Make dead letters; say whether that blew the fuse."""
+    book = group.book
+    for item, outcome in rejected:
+        book.suspects.append((book.bury(item, "rejected", outcome.reason), item))
+    return bool(rejected) and len(book.suspects) >= group.shared.settings.fuse_rejections
+
+
+def _fuse_reason(group: Group, last: Rejected) -> str:
+    count = group.shared.settings.fuse_rejections
+    return f"{count} events rejected with no delivery between; the last: {last.reason}"
+
+
+def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]]) -> None:
+    """Send the same batch again later, without what is past its horizon."""
+    reason = retry[0][1].reason if retry else ""
+    horizon_ms = group.settings.retry_hours_max * 3_600_000
+    own_ms = group.own_ms()
+    kept: list[Item] = []
+    for item, _ in retry:
+        if own_ms - item.first_ms >= horizon_ms:
+            group.book.bury(item, "expired", reason)
+        else:
+            kept.append(item)
+    batch.items = kept
+    if not batch.items:
+        _advance(group, batch)
+        return
+    now = group.shared.clock.monotonic()
+    after = max(outcome.after_seconds for _, outcome in retry)
+    ceiling = min(2.0 ** min(batch.number, 10), BACKOFF_SECONDS_MAX)
+    batch.due_at = now + max(group.shared.random.uniform(0, ceiling), after)
+    if batch.is_waiting:
+        for item in batch.items:
+            group.book.retry_later(item, batch.due_at, reason)
+        for item in batch.rest():
+            group.book.retry_later(item, now, reason)
+        group.end_waiting(batch, now + after)
+    elif now >= leaves_at(group, batch):
+        move_out(group, batch, batch.due_at, reason)
+    else:
+        group.sleep(batch)
+
+
+def leaves_at(group: Group, batch: Batch) -> float:
+    """Return when a batch that is retried leaves the log, in monotonic seconds."""
+    return min(item.first_at for item in batch.items) + group.shared.settings.waiting_seconds
+
+
+def _advance(group: Group, batch: Batch) -> None:
+    """Go on with the rest of a split batch, or end it."""
+    if batch.advance():
+        group.go_on(batch)
+    else:
+        group.give_back(batch, [])
