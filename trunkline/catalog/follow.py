@@ -119,7 +119,7 @@ class SnapshotFollower:
             return
         if self._snapshot is not None or self._home.snapshot_file.exists():
             raise CatalogError(
-                f"{self._home.catalog_file} is missing; bring it back or apply again"
+                f"{self._home.catalog_file} is missing or empty; bring it back or apply again"
             )
         self._swap(EMPTY, NOTHING, "nothing", started)
 

@@ -256,8 +256,11 @@ class _Teller:
         ).fetchone()
         if dead is not None:
             return "dead", f"{dead[0]}: {dead[1]}", None
-        if attempts and attempts[-1].outcome in ("delivered", "unverified"):
+        last = attempts[-1].outcome if attempts else ""
+        if last in ("delivered", "unverified"):
             return "delivered", attempts[-1].reason, None
+        if last == "expired":
+            return "dead", f"expired: {attempts[-1].reason}", None
         if not self._group.is_done(self._offset):
             return "pending", self._held(attempts[-1].reason if attempts else ""), None
         if filtered is not None:
