@@ -315,7 +315,7 @@ def lose_power_now_and_then(sync: str, seeds: range) -> None:
 
 
 def test_nothing_acknowledged_is_lost_with_full_sync() -> None:
-    lose_power_now_and_then("FULL", range(25))
+    lose_power_now_and_then("FULL", range(15))
 
 
 def test_the_same_losses_are_detected_without_sync() -> None:

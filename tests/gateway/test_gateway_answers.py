@@ -137,6 +137,7 @@ def test_head_is_get_without_its_effects(rig: Rig) -> None:
 def test_a_defect_is_503_with_a_time_to_come_back(rig: Rig) -> None:
     reply = rig.post("/events/wallet", b'{"boom":1}')
     assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert (reply.json["protocol"], reply.json["code"]) == ("plain", "internal")
     assert rig.post("/events/wallet", EVENT).status == 200
 
 

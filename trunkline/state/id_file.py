@@ -87,7 +87,7 @@ class IdFile:
         self._first_blob, self._last_blob = 1, 0
         self._load_fresh()
         self._lap = lap + 1  # a lap that a restart cut short is not gone on with
-        self._lap_blob = self._last_blob  # the last blob when this lap over the buckets began
+        self._lap_blob = 0  # the last blob when this lap over the buckets began
         self._settled_blob = 0  # blobs up to this one are settled
         self._is_dirty = True
 
@@ -200,13 +200,14 @@ class IdFile:
         removed = min(self._settled_blob + 1, self._first_blob + _BLOBS_REMOVED_MAX)
         self._first_blob = max(self._first_blob, removed)
         for bucket in due:
+            if bucket == 0:
+                self._lap_blob = self._last_blob
             self.fresh_ids -= len(self._fresh[bucket]) // _ENTRY_BYTES
             self._fresh[bucket] = bytearray()
             self._bucket = (bucket + 1) % BUCKETS
             if self._bucket == 0:
                 # All that was fresh when the lap began has been passed since.
                 self._settled_blob = self._lap_blob
-                self._lap_blob = self._last_blob
                 self._lap += 1
         if not self.fresh_ids:
             self._settled_blob = self._last_blob
