@@ -1,74 +1,74 @@
-"""One process of a node: `python -m trunkline.process gateway-0|worker|console HOME`.
+"""One process of a node: a gateway, the worker, or the console; forked by the supervisor.
 
-Started by the supervisor, ended by SIGTERM. SIGINT is ignored: Ctrl-C reaches the whole group, and
-it is the supervisor that stops the processes in their order.
+Ended by SIGTERM. SIGINT is ignored: Ctrl-C reaches the whole group, and it is the supervisor that
+stops the processes in their order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
-from pathlib import Path
 
 import uvloop
 
-from trunkline import node, supervisor
+from trunkline import node
 from trunkline.control.port import ControlPort
 from trunkline.gateway.server import serve
+from trunkline.kit.addresses import split_address
 from trunkline.kit.clock import SystemClock
-from trunkline.kit.settings import Boot, load_boot
+from trunkline.kit.settings import Boot
 from trunkline.state.home import Home
 from trunkline.telemetry import log
 from trunkline.telemetry import node as telemetry
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 WORKER_NICENESS = 5  # accepting goes before forwarding when both want the processor
 
 
-def main() -> None:
-    """Run the process that the command line names."""
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    _die_with_supervisor()
+def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> None:
+    """Be the process `name` (gateway-N, worker, console) until SIGTERM."""
+    _die_with(supervisor)
+    _take_name(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log.configure(name)
-    home = Home(folder)
-    boot = load_boot(home.settings_file, os.environ, {})
+    _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(name, home, boot))
+        runner.run(_run(name, home, boot, stamp_base))
 
 
-async def _run(name: str, home: Home, boot: Boot) -> None:
+async def _run(name: str, home: Home, boot: Boot, stamp_base: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    if name.startswith("gateway-"):
-        await _run_gateway(home, boot, int(name.removeprefix("gateway-")), stop)
-    elif name == "worker":
-        await _run_worker(home, boot, stop)
-    else:
-        await _run_console(home, boot, stop)
-
-
-async def _run_gateway(home: Home, boot: Boot, index: int, stop: asyncio.Event) -> None:
     clock = SystemClock()
-    path = node.wire(home, boot, clock, _stamp(clock), gateway=index)
+    stamp = node.stamp_from(stamp_base, clock)
+    if name.startswith("gateway-"):
+        index = int(name.removeprefix("gateway-"))
+        await _run_gateway(node.wire(home, boot, clock, stamp, gateway=index), boot, name, stop)
+    elif name == "worker":
+        await _run_worker(node.wire(home, boot, clock, stamp, worker=True), stop)
+    else:
+        telemetry.process_ready(name)
+        await ControlPort(home, boot).serve(*split_address(boot.console.listen), stop)
+
+
+async def _run_gateway(path: node.Path, boot: Boot, name: str, stop: asyncio.Event) -> None:
     assert path.gateway is not None
-    host, port = supervisor.split_address(boot.gateway.listen)
     path.catalog.start()
-    telemetry.process_ready(f"gateway-{index}")
-    await serve(path.gateway, host, port, stop)
+    telemetry.process_ready(name)
+    await serve(path.gateway, *split_address(boot.gateway.listen), stop)
     path.catalog.close()
     path.log.close()
 
 
-async def _run_worker(home: Home, boot: Boot, stop: asyncio.Event) -> None:
+async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
     os.nice(WORKER_NICENESS)
-    clock = SystemClock()
-    path = node.wire(home, boot, clock, _stamp(clock), worker=True)
     assert path.pipeline is not None and path.forwarder is not None
     path.catalog.start()
     path.pipeline.recover()
@@ -87,24 +87,21 @@ async def _run_worker(home: Home, boot: Boot, stop: asyncio.Event) -> None:
     path.log.close()
 
 
-async def _run_console(home: Home, boot: Boot, stop: asyncio.Event) -> None:
-    host, port = supervisor.split_address(boot.console.listen)
-    telemetry.process_ready("console")
-    await ControlPort(home, boot).serve(host, port, stop)
+def _raise_file_limit() -> None:
+    """Take all the open files that we may have: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _stamp(clock: SystemClock) -> node.Stamp:
-    return node.stamp_from(int(os.environ["TRUNKLINE_STAMP_BASE"]), clock)
-
-
-def _die_with_supervisor() -> None:
+def _die_with(supervisor: int) -> None:
     """Ask the kernel to kill us when our supervisor is gone (Linux; elsewhere the lock tells)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(os.environ.get("TRUNKLINE_SUPERVISOR", os.getppid())):
+    if os.getppid() != supervisor:
         sys.exit("the supervisor is gone")
 
 
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        main()
+def _take_name(name: str) -> None:
+    """Be called by our name in `top` and `ps` (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, f"tl-{name}".encode()[:15])

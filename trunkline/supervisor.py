@@ -1,60 +1,61 @@
 """The processes of a node: one supervisor, its children, and how they live and die together.
 
-The supervisor holds the home's lock, starts gateways, worker and console in its own process group,
-starts again what dies, and on SIGTERM or Ctrl-C stops them in the order in which events flow: first
-the gateways, so that nothing is accepted that cannot move on. A child dies with its supervisor (the
-kernel sees to it on Linux), and the lock is inherited, so a home is free only when all are gone.
+`trunkline serve` becomes this program, with the home's lock in its hands. It imports everything
+once and forks gateways, worker and console in its own process group, so a child is there within
+milliseconds and shares the memory of the code. It forks again what dies, and on SIGTERM or Ctrl-C
+stops them in the order in which events flow: first the gateways, so that nothing is accepted that
+cannot move on. A child dies with its supervisor (the kernel sees to it on Linux), and the lock is
+inherited, so a home is free only when all are gone.
+
+The supervisor itself has no thread and no open database: a fork must not copy one.
 """
 
 from __future__ import annotations
 
+import gc
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
+import traceback
+from pathlib import Path
 from types import FrameType
 
-from trunkline.kit.clock import Clock
-from trunkline.kit.settings import Boot
-from trunkline.state.home import Home, HomeLock
+from trunkline import node, process
+from trunkline.kit.clock import Clock, SystemClock
+from trunkline.kit.settings import Boot, load_boot
+from trunkline.state.home import Home
+from trunkline.telemetry import log
 from trunkline.telemetry import node as telemetry
-from trunkline.telemetry.metrics import FOLDER_VARIABLE
+from trunkline.telemetry.metrics import forget_process
 
 STOP_SECONDS = 9.0  # a node stops cleanly within 10 s; past this its children are killed
 RESTART_SECONDS_MAX = 5.0
 HEALTHY_SECONDS = 10.0  # a child that lived this long is started again at once
-
-Command = tuple[str, ...]
+LOOK_SECONDS = 0.05
 
 
 class Child:
     """One process of the node, started again when it dies."""
 
-    def __init__(self, name: str, command: Command) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.command = command
-        self.process: subprocess.Popen[bytes] | None = None
+        self.pid: int | None = None
         self.started = 0.0
         self.restart_at = 0.0
         self.failures = 0
 
-    def start(self, environment: dict[str, str], lock_fd: int, now: float) -> None:
-        """Start the process."""
-        self.process = subprocess.Popen(
-            self.command, env=environment, pass_fds=(lock_fd,), stdin=subprocess.DEVNULL
-        )
-        self.started = now
-
-    def has_died(self, now: float) -> bool:
-        """Say whether it is dead, and when it is to be started again."""
-        if self.process is None or self.process.poll() is None:
-            return False
+    def has_died(self, now: float) -> int | None:
+        """Return how it ended, if it did just now, and note when it is to be started again."""
+        if self.pid is None:
+            return None
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        self.pid = None
         self.failures = 0 if now - self.started > HEALTHY_SECONDS else self.failures + 1
         wait = min(RESTART_SECONDS_MAX, 0.1 * 2**self.failures) if self.failures > 1 else 0.0
         self.restart_at = now + wait
-        return True
+        return os.waitstatus_to_exitcode(status)
 
 
 class Supervisor:
@@ -64,55 +65,56 @@ class Supervisor:
         self._home = home
         self._boot = boot
         self._clock = clock
-        self._stopping = False
-        self._children = [
-            Child(name, (sys.executable, "-m", "trunkline.process", name, str(home.folder)))
-            for name in self._names()
-        ]
         self._stamp_base = stamp_base
+        self._is_stopping = False
+        gateways = [f"gateway-{index}" for index in range(boot.gateway.workers)]
+        self._children = [Child(name) for name in ("worker", *gateways, "console")]
 
-    def _names(self) -> list[str]:
-        gateways = [f"gateway-{index}" for index in range(self._boot.gateway.workers)]
-        return ["worker", *gateways, "console"]
-
-    def run(self, lock: HomeLock) -> int:
-        """Run until SIGTERM or SIGINT; return the exit code. The caller took the lock."""
-        shutil.rmtree(self._home.run_folder, ignore_errors=True)
-        self._home.metrics_folder.mkdir(parents=True)
-        environment = self._environment()
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
-        for child in self._children:
-            child.start(environment, lock.fileno(), self._clock.monotonic())
-        while not self._stopping:
-            self._clock.pause(0.05)
-            self._restart_the_dead(environment, lock.fileno())
+        gc.freeze()  # what is shared with the children stays shared
+        while not self._is_stopping:
+            for child in self._children:
+                self._look_at(child)
+            self._clock.pause(LOOK_SECONDS)
         self._stop()
         return 0
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            FOLDER_VARIABLE: str(self._home.metrics_folder),
-            "TRUNKLINE_STAMP_BASE": str(self._stamp_base),
-            "TRUNKLINE_SUPERVISOR": str(os.getpid()),
-            # Flags win over the settings file, so the children are told what they came to.
-            "TRUNKLINE_GATEWAY__LISTEN": self._boot.gateway.listen,
-            "TRUNKLINE_GATEWAY__WORKERS": str(self._boot.gateway.workers),
-            "TRUNKLINE_CONSOLE__LISTEN": self._boot.console.listen,
-        }
-
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        self._is_stopping = True
 
-    def _restart_the_dead(self, environment: dict[str, str], lock_fd: int) -> None:
+    def _look_at(self, child: Child) -> None:
         now = self._clock.monotonic()
-        for child in self._children:
-            if child.process is not None and child.has_died(now):
-                telemetry.process_died(child.name, child.process.returncode)
-                child.process = None
-            if child.process is None and now >= child.restart_at:
-                child.start(environment, lock_fd, now)
+        pid = child.pid
+        code = child.has_died(now)
+        if code is not None and pid is not None:
+            telemetry.process_died(child.name, code)
+            forget_process(self._home.metrics_folder, pid)
+        if child.pid is None and now >= child.restart_at and not self._is_stopping:
+            self._start(child, now)
+
+    def _start(self, child: Child, now: float) -> None:
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._be(child.name, supervisor)
+        child.pid = pid
+        child.started = now
+
+    def _be(self, name: str, supervisor: int) -> None:
+        """Be a child; never return, whatever happens."""
+        code = 1
+        try:
+            process.run(name, self._home, self._boot, self._stamp_base, supervisor)
+            code = 0
+        except BaseException:  # the child's last words; the supervisor starts another
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
     def _stop(self) -> None:
         deadline = self._clock.monotonic() + STOP_SECONDS
@@ -120,43 +122,42 @@ class Supervisor:
         others = [child for child in self._children if child not in gateways]
         # Gateways first: nothing is accepted that cannot move on.
         for group in (gateways, others):
-            for child in group:
-                if child.process is not None:
-                    child.process.terminate()
-            for child in group:
-                self._wait(child, deadline)
+            self._signal(group, signal.SIGTERM)
+            self._wait(group, deadline)
         telemetry.node_stopped()
 
-    def _wait(self, child: Child, deadline: float) -> None:
-        if child.process is None:
-            return
-        try:
-            child.process.wait(max(0.1, deadline - self._clock.monotonic()))
-        except subprocess.TimeoutExpired:
-            telemetry.process_killed(child.name)
-            child.process.kill()
-            child.process.wait()
+    def _signal(self, group: list[Child], number: signal.Signals) -> None:
+        for child in group:
+            if child.pid is not None:
+                os.kill(child.pid, number)
+
+    def _wait(self, group: list[Child], deadline: float) -> None:
+        while any(child.pid is not None for child in group):
+            for child in group:
+                child.has_died(self._clock.monotonic())
+            if self._clock.monotonic() > deadline:
+                for child in group:
+                    if child.pid is not None:
+                        telemetry.process_killed(child.name)
+                self._signal(group, signal.SIGKILL)
+                deadline += STOP_SECONDS
+            self._clock.pause(LOOK_SECONDS / 5)
 
 
-def free_port(host: str) -> int:
-    """Return a port nobody listens on, for a `--listen` that names port 0."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def main() -> int:
+    """Be the supervisor of the home that the command line names."""
+    log.configure("supervisor")
+    home = Home(Path(sys.argv[1]))
+    boot = load_boot(home.settings_file, os.environ, {})
+    clock = SystemClock()
+    event_log = node.open_log(home, boot, clock)
+    base = node.stamp_base(event_log, clock)
+    event_log.close()
+    telemetry.node_started(
+        str(home.folder), boot.gateway.listen, boot.console.listen, boot.gateway.workers
+    )
+    return Supervisor(home, boot, clock, base).run()
 
 
-def is_listening(host: str, port: int) -> bool:
-    """Say whether somebody already listens there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((host, port)) == 0
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Split `host:port` or `[host]:port`; `ValueError` says what was expected."""
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is no address; expected HOST:PORT, say 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The demo of `make run`: a node, a sender and a receiver on this machine, with everything shown.
 
-Runs until Ctrl-C, or for DEMO_SECONDS.
+Runs until Ctrl-C, or for DEMO_SECONDS. Takes the ports 8080, 8081 and 8090, or DEMO_PORTS; where
+one is taken, another that is free.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from pyreqwest.client import ClientBuilder
 
 from trunkline.catalog.apply import apply_workspace
 from trunkline.cli.trace import find_stories, print_story
+from trunkline.kit.addresses import free_port, is_listening
 from trunkline.kit.clock import SystemClock
 from trunkline.node import destination_kinds
 from trunkline.proof.nodes import RealNode
 from trunkline.proof.receiver import Receiver
 from trunkline.state.home import Home
-from trunkline.supervisor import free_port, is_listening
 
 HERE = Path(__file__).parent
 HOME = Path(os.environ.get("TRUNKLINE_HOME", ".trunkline")).absolute()
 APP = "zcmwmxbkmuodelu"
 DEV_KEY = "demo-dev-key-0123456789abcdef"
 WRITE_KEY = "tls_demo_0123456789abcdef0123456789"
+PORTS = os.environ.get("DEMO_PORTS", "8080,8081,8090")  # ingest, console, receiver
 PAUSE_SECONDS = 1.0
 
 
@@ -44,9 +46,10 @@ async def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     receiver = Receiver()
-    hook = await receiver.start(port_or_free(8090))
+    ingest, console, hook_port = (port_or_free(int(port)) for port in PORTS.split(","))
+    hook = await receiver.start(hook_port)
     apply_demo(hook)
-    node = RealNode(HOME, ports=(port_or_free(8080), port_or_free(8081)), own_group=False)
+    node = RealNode(HOME, ports=(ingest, console), own_group=False)
     try:
         await asyncio.to_thread(node.start)
         introduce(node, hook)
@@ -58,8 +61,9 @@ async def main() -> int:
         )
         stop.set()
         sent = await sender
-        print(f"\n{sent} events were sent; the receiver got {len(receiver.received)} of them.")
-        return 0 if sent == len(receiver.received) else 1
+        arrived = sum(message_id in receiver.received for message_id in sent)
+        print(f"\n{len(sent)} events were sent; the receiver got {arrived} of them.")
+        return 0 if arrived == len(sent) else 1
     finally:
         await asyncio.to_thread(node.stop)
         await receiver.close()
@@ -84,7 +88,7 @@ def introduce(node: RealNode, hook: str) -> None:
 Trunkline runs.
   ingest     {node.url}
   console    {node.console_url}   (health and metrics; the pages are not built yet)
-  receiver   {hook}
+  receiver   {hook}   (make it fail: curl -X POST {hook.replace("/hook", "/answer/503")})
   home       {home}   (log: {home}/node.log)
 
 Send an event yourself:
@@ -105,8 +109,8 @@ A demo sender sends one event a second. Ctrl-C ends it all.
     )
 
 
-async def send_for_ever(url: str, receiver: Receiver, stop: asyncio.Event) -> int:
-    """Send S2S events and tracking calls in turn; return how many were answered yes."""
+async def send_for_ever(url: str, receiver: Receiver, stop: asyncio.Event) -> list[str]:
+    """Send S2S events and tracking calls in turn; return the ids that were answered yes."""
     acknowledged: list[str] = []
     async with ClientBuilder().no_proxy().build() as client:
         for number in itertools.count():
@@ -121,10 +125,10 @@ async def send_for_ever(url: str, receiver: Receiver, stop: asyncio.Event) -> in
                 await wait_for(receiver, message_id, number == 0)
             try:
                 await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
-                return len(acknowledged)
+                return acknowledged
             except TimeoutError:
                 continue
-    return len(acknowledged)
+    return acknowledged
 
 
 def sample(number: int) -> tuple[str, dict[str, str], dict[str, object]]:

@@ -295,7 +295,7 @@ def test_the_log_equals_a_list_through_power_losses() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_log_equals_a_list_through_many_power_losses() -> None:
-    run_machine(examples=150, steps=40)
+    run_machine(examples=100, steps=30)
 
 
 def lose_power_now_and_then(sync: str, seeds: range) -> None:

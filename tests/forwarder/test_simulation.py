@@ -48,7 +48,9 @@ async def simulate(folder: Path, seed: int) -> None:
     rig = Rig(folder, seed, **LIMITS)
     rig.snapshot = snapshot(
         1,
-        destination(1, settings={"batch_events_max": dice.choice([1, 7, 50]), "timeout_seconds": 2}),
+        destination(
+            1, settings={"batch_events_max": dice.choice([1, 7, 50]), "timeout_seconds": 2}
+        ),
         destination(2, order="none", settings={"concurrency_max": 2}),
         destination(3, enabled=False),
     )
@@ -101,7 +103,9 @@ def check_balance(rig: Rig) -> None:
     for uid in (1, 2, 3):
         left, right = rig.balance(uid)
         assert left == right, (uid, rig.ledger(uid), rig.pending(uid), rig.saved(uid))
-        for lane, rows in rig.rows("SELECT lane, COUNT(*) FROM waiting WHERE uid=? GROUP BY 1", uid):
+        for lane, rows in rig.rows(
+            "SELECT lane, COUNT(*) FROM waiting WHERE uid=? GROUP BY 1", uid
+        ):
             assert rows <= LIMITS["lane_events_max"] + LIMITS["fuse_rejections"], lane
 
 
@@ -142,7 +146,7 @@ def test_whatever_happens_each_event_comes_to_one_end_in_order(tmp_path: Path, s
 
 @pytest.mark.slow
 @settings(
-    max_examples=150,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

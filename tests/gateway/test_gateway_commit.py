@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.gateway_rig import Client, LogFailure, PlainProtocol, Rig, running_gateway
-from trunkline.gateway import ListenError, check_listen
 from trunkline.gateway.addresses import Callers
 from trunkline.gateway.routes import RouteTable
+from trunkline.kit.addresses import ListenError, check_listen
 from trunkline.kit.settings import GatewaySettings
 from trunkline.model.record import AcceptedRefusal
 

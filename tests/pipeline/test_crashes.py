@@ -337,7 +337,7 @@ def test_power_lost_at_any_write_loses_nothing_and_doubles_nothing(seed: int) ->
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 @given(seed=st.integers(0, 2**32))
 def test_power_lost_at_any_write_again_and_again(seed: int) -> None:

@@ -180,7 +180,7 @@ class Receiver:
             if seconds:
                 await self._clock.sleep(min(seconds, timeout_seconds))
             if seconds >= timeout_seconds:
-                raise SendFailed(Retry("timeout"))
+                raise SendFailed("timeout", Retry("timeout"))
             answer = self.answer(sent)
         finally:
             self.under_way[sent.to] -= 1
@@ -372,7 +372,9 @@ class Rig:
 
     def ledger(self, uid: int = 1) -> dict[str, int]:
         """Return the counts of a destination: `kind` or `kind reason`."""
-        rows = self.rows("SELECT kind, reason, SUM(count) FROM ledger WHERE uid=? GROUP BY 1,2", uid)
+        rows = self.rows(
+            "SELECT kind, reason, SUM(count) FROM ledger WHERE uid=? GROUP BY 1,2", uid
+        )
         return {f"{kind} {reason}".strip(): count for kind, reason, count in rows if count}
 
     def pending(self, uid: int = 1) -> int:
@@ -389,11 +391,11 @@ class Rig:
         """Return both sides of a destination's equation."""
         config = next(d for a in self.snapshot_now.apps for d in a.destinations if d.uid == uid)
         counts = Counter[str]()
-        for kind, count in self.rows("SELECT kind, SUM(count) FROM ledger WHERE uid=? GROUP BY 1", uid):
+        for kind, count in self.rows(
+            "SELECT kind, SUM(count) FROM ledger WHERE uid=? GROUP BY 1", uid
+        ):
             counts[kind] = count
-        accepted = sum(
-            e.app == config.app and e.snapshot >= config.since for e in self.accepted
-        )
+        accepted = sum(e.app == config.app and e.snapshot >= config.since for e in self.accepted)
         gone = counts["delivered"] + counts["filtered"] + counts["dead"]
         return accepted + counts["replayed"], gone + self.pending(uid)
 

@@ -21,6 +21,7 @@ import os
 import random
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -96,6 +97,23 @@ def _put(content: bytearray, offset: int, data: bytes) -> None:
     content[offset : offset + len(data)] = data
 
 
+_OURS = ("the power is off", "the power went off", "the test made this sync fail")
+
+
+def _hear_only_others() -> None:
+    """Keep quiet about our failures where SQLite met them and has nobody to tell, as in a close."""
+    before = sys.unraisablehook
+    if getattr(before, "is_ours", False):
+        return
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if str(unraisable.exc_value) not in _OURS:
+            before(unraisable)
+
+    hook.is_ours = True  # type: ignore[attr-defined]  # a mark on a function of ours
+    sys.unraisablehook = hook
+
+
 class PowerVFS(apsw.VFS):
     """The VFS. `operations` counts writes, truncations, syncs and deletes."""
 
@@ -109,6 +127,7 @@ class PowerVFS(apsw.VFS):
         self._lock = threading.RLock()
         self._shadows: dict[str, _Shadow] = {}
         super().__init__(name, "")
+        _hear_only_others()
 
     def cut_after(self, operations: int) -> None:
         """Lose the power in the middle of the n-th operation from now: it and all later fail."""
@@ -210,9 +229,6 @@ class _PowerFile(apsw.VFSFile):
         self._shadow = shadow
         self._folder = Path(path).parent
         super().__init__("", name, flags)
-
-    def excepthook(self, *error: object) -> None:
-        """Say nothing: SQLite met our failure where it has nobody to tell, as in a close."""
 
     def xWrite(self, data: bytes, offset: int) -> None:
         if self._vfs.is_full:

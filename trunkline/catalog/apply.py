@@ -19,10 +19,11 @@ from trunkline.catalog.complete import Generated, complete
 from trunkline.catalog.database import write_session
 from trunkline.catalog.plan import Plan, plan_changes
 from trunkline.catalog.snapshots import build_snapshot, write_cache
-from trunkline.catalog.store import Stored, Writer, read_stored, version_row
+from trunkline.catalog.store import Stored, read_stored, version_row
 from trunkline.catalog.tables import VersionRow
 from trunkline.catalog.vault import Vault, open_vault
 from trunkline.catalog.workspace import Workspace
+from trunkline.catalog.writing import Writer
 from trunkline.kit.clock import Clock
 from trunkline.state.home import Home
 from trunkline.telemetry import catalog as telemetry

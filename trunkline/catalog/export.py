@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-import msgspec
 import yaml
 from msgspec import Struct
 
@@ -17,7 +16,14 @@ from trunkline.catalog.database import read_session
 from trunkline.catalog.formats import format_instant
 from trunkline.catalog.store import read_stored
 from trunkline.catalog.vault import open_vault
-from trunkline.catalog.workspace import AppSpec, Instant, KeySpec, SecretText, Workspace
+from trunkline.catalog.workspace import (
+    AppSpec,
+    Instant,
+    KeySpec,
+    SecretText,
+    Workspace,
+    fields_of,
+)
 from trunkline.catalog.yaml_text import resolve_scalar
 from trunkline.kit.clock import Clock
 from trunkline.state.home import Home
@@ -96,7 +102,7 @@ class _Writer:
         label = value.name if isinstance(value, AppSpec | KeySpec) else getattr(value, "id", None)
         path = (*path, label) if isinstance(label, str) else path
         result: dict[str, Any] = {}
-        for field in msgspec.structs.fields(value):
+        for field in fields_of(type(value)):
             inner = getattr(value, field.name)
             if field.required or (inner is not None and inner != field.default):
                 result[field.encode_name] = self.plain(inner, (*path, field.encode_name))

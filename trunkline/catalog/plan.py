@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.catalog.formats import format_instant
-from trunkline.catalog.workspace import AppSpec, Instant, PlanSpec, SecretText, Workspace
+from trunkline.catalog.workspace import AppSpec, Instant, PlanSpec, SecretText, Workspace, fields_of
 
 EntryKind = Literal["organisation", "app", "key", "event", "destination"]
 EntryId = tuple[EntryKind, str, str]
@@ -128,7 +128,7 @@ def _change(
 
 
 def _details_of_new(spec: Struct) -> tuple[str, ...]:
-    fields = msgspec.structs.fields(spec)
+    fields = fields_of(type(spec))
     defaults = _flatten({f.encode_name: f.default for f in fields if not f.required})
     return tuple(
         f"{path}: {_show(value)}"
@@ -154,7 +154,7 @@ def _details_of_change(old: Struct, new: Struct) -> tuple[str, ...]:
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:
     """Return the leaves of a tree by their paths; lists and what they hold are leaves."""
     if isinstance(value, Struct):
-        names = {field.name: field.encode_name for field in msgspec.structs.fields(value)}
+        names = {field.name: field.encode_name for field in fields_of(type(value))}
         skipped = _OWN_ENTRIES if isinstance(value, AppSpec) else ()
         pairs = {new: getattr(value, old) for old, new in names.items() if old not in skipped}
     elif isinstance(value, dict) and value:

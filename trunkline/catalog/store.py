@@ -1,4 +1,4 @@
-"""The database read as a `Workspace`, and the changes of a plan written into it.
+"""The database read as a `Workspace`; `writing` is the other way.
 
 Whole tables are read at once: a catalog is small, and a thousand apps are six queries.
 """
@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from trunkline.catalog.plan import Change, OrganisationSpec
 from trunkline.catalog.tables import (
     AppRow,
     DestinationRow,
@@ -42,7 +41,6 @@ from trunkline.catalog.workspace import (
     Workspace,
     find_secrets,
 )
-from trunkline.model.snapshot import digest
 
 RowT = TypeVar("RowT", bound=Table)
 SecretRow = KeySecretRow | DevKeyRow
@@ -232,189 +230,3 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_secrets(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType] any JSON
     return value
-
-
-# ── writing ──
-
-
-class Writer:
-    """Writes the changes of one plan in one transaction. `version` is the one they make."""
-
-    def __init__(self, session: Session, vault: Vault, version: int, now_ms: int) -> None:
-        self._session = session
-        self._vault = vault
-        self._version = version
-        self._now_ms = now_ms
-
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write changes: first what goes, so that its names and secrets are free."""
-        for change in reversed(changes):
-            if change.new is None:
-                self._remove(change)
-        for change in changes:
-            if isinstance(change.new, KeySpec):
-                self._drop_secrets(self._key_row(change), secrets_of(change.new))
-        for change in changes:
-            if change.new is not None:
-                self._put(change.app, change.id, change.new)
-
-    def _remove(self, change: Change) -> None:
-        statements = {
-            "app": delete(AppRow).where(AppRow.id == change.id),
-            "key": delete(KeyRow).where(KeyRow.app_id == change.app, KeyRow.name == change.id),
-            "event": delete(EventRow).where(
-                EventRow.app_id == change.app, EventRow.slug == change.id
-            ),
-            "destination": delete(DestinationRow).where(
-                DestinationRow.app_id == change.app, DestinationRow.id == change.id
-            ),
-        }
-        self._session.execute(statements[change.kind])
-
-    def _put(self, app: str, identity: str, spec: Struct) -> None:
-        if isinstance(spec, OrganisationSpec):
-            self._put_organisation(spec)
-        elif isinstance(spec, AppSpec):
-            self._put_app(identity, spec)
-        elif isinstance(spec, KeySpec):
-            self._put_key(app, spec)
-        elif isinstance(spec, EventSpec):
-            self._put_event(app, identity, spec)
-        elif isinstance(spec, DestinationSpec):
-            self._put_destination(app, spec)
-        self._session.flush()
-
-    def _put_organisation(self, spec: OrganisationSpec) -> None:
-        row = version_row(self._session)
-        row.organisation = spec.name
-        row.features = list(spec.plan.features)
-        row.events_per_month_max = spec.plan.events_per_month_max
-
-    def _put_app(self, identity: str, spec: AppSpec) -> None:
-        row = self._session.get(AppRow, identity) or AppRow(id=identity, since=self._version)
-        row.name = spec.name
-        row.platform = spec.platform
-        row.currency = spec.currency
-        row.currencies = list(spec.currencies)
-        row.unknown_events = spec.unknown_events
-        row.clock_shift_hours_max = spec.clock_shift_hours_max
-        row.dedupe_days = spec.dedupe_days
-        row.events_per_second_max = spec.rate.events_per_second_max
-        row.burst = spec.rate.burst
-        row.s2s_enabled = spec.s2s.enabled
-        row.allowed_ips = list(spec.s2s.allowed_ips)
-        self._session.add(row)
-        self._session.flush()
-        wanted = _wanted(spec.s2s.dev_key, spec.s2s.dev_key_previous)
-        self._put_dev_keys(identity, wanted)
-
-    def _put_dev_keys(self, app: str, wanted: dict[bytes, _Wanted]) -> None:
-        query = select(DevKeyRow).where(DevKeyRow.app_id == app)
-        for row in self._session.execute(query).scalars().all():
-            found = wanted.pop(row.digest, None)
-            if found is not None:
-                row.until_ms = found.until_ms
-            else:
-                self._put_out(row)
-        for key, value in wanted.items():
-            self._session.add(
-                DevKeyRow(app_id=app, digest=key, sealed=self._seal(value), until_ms=value.until_ms)
-            )
-
-    def _key_row(self, change: Change) -> KeyRow | None:
-        query = select(KeyRow).where(KeyRow.app_id == change.app, KeyRow.name == change.id)
-        return self._session.execute(query).scalar_one_or_none()
-
-    def _drop_secrets(self, key: KeyRow | None, wanted: dict[bytes, _Wanted]) -> None:
-        if key is None:
-            return
-        query = select(KeySecretRow).where(KeySecretRow.key_id == key.id)
-        rows = self._session.execute(query).scalars().all()
-        for row in rows:
-            if row.digest not in wanted:
-                self._put_out(row)
-        self._session.flush()
-
-    def _put_out(self, row: SecretRow) -> None:
-        """End a secret. One that had an end stays, to be known when an older file brings it."""
-        if row.until_ms is None:
-            self._session.delete(row)
-        else:
-            row.until_ms = min(row.until_ms, self._now_ms)
-
-    def _put_key(self, app: str, spec: KeySpec) -> None:
-        query = select(KeyRow).where(KeyRow.app_id == app, KeyRow.name == spec.name)
-        row = self._session.execute(query).scalar_one_or_none() or KeyRow(
-            app_id=app, name=spec.name
-        )
-        row.type = spec.type
-        row.allowed_origins = list(spec.allowed_origins)
-        self._session.add(row)
-        self._session.flush()
-        wanted = secrets_of(spec)
-        secrets = select(KeySecretRow).where(KeySecretRow.key_id == row.id)
-        for secret in self._session.execute(secrets).scalars().all():
-            found = wanted.pop(secret.digest, None)
-            if found is not None:
-                secret.until_ms = found.until_ms
-        for key, value in wanted.items():
-            self._session.add(
-                KeySecretRow(
-                    key_id=row.id, digest=key, sealed=self._seal(value), until_ms=value.until_ms
-                )
-            )
-
-    def _put_event(self, app: str, slug: str, spec: EventSpec) -> None:
-        query = select(EventRow).where(EventRow.app_id == app, EventRow.slug == slug)
-        row = self._session.execute(query).scalar_one_or_none() or EventRow(app_id=app, slug=slug)
-        row.name = spec.name
-        row.revenue = spec.revenue
-        row.accept = spec.accept
-        row.archived = spec.archived
-        self._session.add(row)
-
-    def _put_destination(self, app: str, spec: DestinationSpec) -> None:
-        query = select(DestinationRow).where(
-            DestinationRow.app_id == app, DestinationRow.id == spec.id
-        )
-        row = self._session.execute(query).scalar_one_or_none() or DestinationRow(
-            app_id=app, id=spec.id, since=self._version
-        )
-        row.name = spec.name
-        row.kind = spec.kind
-        row.enabled = spec.enabled
-        row.settings, row.sealed = seal_settings(spec.settings, self._vault)
-        row.filter_types = list(spec.filter.types)
-        row.filter_events = list(spec.filter.events)
-        row.filter_except = list(spec.filter.except_)
-        row.event_order = spec.order
-        row.consent = list(spec.consent)
-        row.historical = spec.historical
-        self._session.add(row)
-
-    def _seal(self, wanted: _Wanted) -> bytes:
-        return self._vault.seal(wanted.text.encode())
-
-
-class _Wanted(Struct, frozen=True):
-    """A secret as it is to stand in the database."""
-
-    text: str
-    until_ms: int | None
-
-    def __repr__(self) -> str:
-        return "•••"
-
-
-def secrets_of(spec: KeySpec) -> dict[bytes, _Wanted]:
-    """Return the secrets of a key by their digests."""
-    return _wanted(spec.secret, spec.secret_previous)
-
-
-def _wanted(secret: SecretText | None, previous: Previous | None) -> dict[bytes, _Wanted]:
-    wanted: dict[bytes, _Wanted] = {}
-    if previous is not None:
-        wanted[digest(previous.secret.text)] = _Wanted(previous.secret.text, previous.until.ms)
-    if secret is not None:
-        wanted[digest(secret.text)] = _Wanted(secret.text, None)
-    return wanted

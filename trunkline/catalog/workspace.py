@@ -9,9 +9,11 @@ nothing. `None` for an id, a slug or a secret means "left out": it is found or g
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal, cast
 
 from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo, fields
 
 from trunkline.model.snapshot import KeyType, Order, UnknownEvents
 
@@ -168,9 +170,10 @@ class Workspace(Struct, frozen=True, kw_only=True):
     apps: tuple[AppSpec, ...] = ()
 
 
-def is_open(previous: Previous | None, now_ms: int) -> bool:
-    """Say whether an overlap still runs."""
-    return previous is not None and now_ms < previous.until.ms
+@cache  # msgspec evaluates every annotation again at each call: 1 ms
+def fields_of(spec: type[Struct]) -> tuple[FieldInfo, ...]:
+    """Return the fields of one of these structs."""
+    return fields(spec)
 
 
 def reveal(value: Any) -> Any:

@@ -10,20 +10,10 @@ from typing import Annotated, Any
 
 import cyclopts
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.catalog.current import load_snapshot
-from trunkline.catalog.database import CatalogError
-from trunkline.catalog.vault import VaultError
-from trunkline.forwarder.inbox import apply_inbox
-from trunkline.kit.bell import Ringer
-from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot, SettingsError, load_boot
 from trunkline.kit.times import parse_time_ms
-from trunkline.model.snapshot import Destination, Snapshot
-from trunkline.reports.state import inbox_position
-from trunkline.state.home import Home, HomeError, HomeLock
-from trunkline.state.inbox import InboxRequest, append_request
+from trunkline.state.home import Home, HomeError
 
 HomeOption = Annotated[
     Path,
@@ -35,7 +25,6 @@ JsonOption = Annotated[
     bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON, for programs.")
 ]
 HOME_DEFAULT = Path(".trunkline")
-ASK_SECONDS = 5.0  # how long a command waits for a running node to carry out what it asked
 
 
 class CommandError(Exception):
@@ -62,33 +51,13 @@ def read_boot(home: Home, flags: Mapping[tuple[str, str], Any] | None = None) ->
 
 def say(text: str = "") -> None:
     """Print a line of the result."""
-    print(text)
+    print(text, flush=True)  # `tail | grep` and `serve > log` see it at once
 
 
 def say_json(value: object) -> None:
     """Print a result as indented JSON."""
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
     sys.stdout.flush()
-
-
-def read_snapshot(home: Home) -> Snapshot:
-    """Return the catalog as it is now. Raises `CommandError`."""
-    try:
-        return load_snapshot(home)
-    except (CatalogError, VaultError, SQLAlchemyError) as error:
-        first_line = str(error).splitlines()[0]
-        raise CommandError(f"{home.catalog_file} cannot be read: {first_line}") from error
-
-
-def find_destination(snapshot: Snapshot, name: str) -> Destination:
-    """Return the destination called ID or APP/ID. Raises `CommandError` naming what there is."""
-    every = [destination for app in snapshot.apps for destination in app.destinations]
-    found = [d for d in every if name in (d.id, f"{d.app}/{d.id}")]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(f"{d.app}/{d.id}" for d in (found or every)[:20]) or "none"
-    what = "is the name of several destinations" if found else "is no destination"
-    raise CommandError(f"{name!r} {what}; expected one of: {names}")
 
 
 def parse_moment(text: str, now_ms: int) -> int:
@@ -100,27 +69,3 @@ def parse_moment(text: str, now_ms: int) -> int:
     if at_ms is None:
         raise CommandError(f"{text!r} is no time; expected 2026-11-20T10:15:30Z, or 2h, or 3d")
     return at_ms
-
-
-def ask_forwarder(home: Home, request: InboxRequest) -> bool:
-    """Have the forwarder carry a request out; say whether it is done.
-
-    A running node does it within moments; where none runs it is done here, under the home's lock.
-    """
-    number = append_request(home.inbox_file, request)
-    lock = HomeLock(home)
-    if lock.try_take(f"pid {os.getpid()} trunkline command"):
-        try:
-            apply_inbox(home)
-        finally:
-            lock.release()
-        return True
-    ringer = Ringer(home.inbox_bells)
-    clock = SystemClock()
-    deadline = clock.monotonic() + ASK_SECONDS
-    while clock.monotonic() < deadline:
-        ringer.ring()
-        if inbox_position(home) >= number:
-            return True
-        clock.pause(0.05)
-    return False

@@ -12,12 +12,12 @@ from trunkline.cli._frame import (
     CommandError,
     HomeOption,
     JsonOption,
-    ask_forwarder,
     open_home,
     parse_moment,
     say,
     say_json,
 )
+from trunkline.cli._node import ask_forwarder
 from trunkline.kit.clock import SystemClock
 from trunkline.reports.letters import DeadLetter, LetterFilter, list_letters, show_letters
 from trunkline.state.inbox import DropLetters, ReplayLetters

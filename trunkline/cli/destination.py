@@ -8,14 +8,12 @@ from trunkline.cli._frame import (
     HOME_DEFAULT,
     HomeOption,
     JsonOption,
-    ask_forwarder,
-    find_destination,
     open_home,
     read_boot,
-    read_snapshot,
     say,
     say_json,
 )
+from trunkline.cli._node import ask_forwarder, find_destination, read_snapshot
 from trunkline.kit.clock import SystemClock
 from trunkline.node import open_log
 from trunkline.reports.letters import list_destinations

@@ -17,10 +17,11 @@ from trunkline.cli._frame import (
     JsonOption,
     open_home,
     read_boot,
-    read_snapshot,
     say,
     say_json,
 )
+from trunkline.cli._node import read_snapshot
+from trunkline.kit.addresses import is_listening, split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
 from trunkline.model.record import ACCEPTED, EVENTS
@@ -28,7 +29,6 @@ from trunkline.node import open_log
 from trunkline.proof.disk import measure_fsync
 from trunkline.reports.letters import list_destinations
 from trunkline.state.home import Home, HomeLock
-from trunkline.supervisor import is_listening, split_address
 
 Verdict = Literal["ok", "warning", "problem"]
 MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}

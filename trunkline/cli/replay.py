@@ -11,15 +11,13 @@ from trunkline.cli._frame import (
     CommandError,
     HomeOption,
     JsonOption,
-    ask_forwarder,
-    find_destination,
     open_home,
     parse_moment,
     read_boot,
-    read_snapshot,
     say,
     say_json,
 )
+from trunkline.cli._node import ask_forwarder, find_destination, read_snapshot
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.times import format_ms
 from trunkline.node import open_log

@@ -21,10 +21,10 @@ from trunkline.cli._frame import (
     JsonOption,
     open_home,
     read_boot,
-    read_snapshot,
     say,
     say_json,
 )
+from trunkline.cli._node import read_snapshot
 from trunkline.cli.trace import find_stories, print_story
 from trunkline.kit.clock import SystemClock
 from trunkline.model.snapshot import App, Key, fold_name

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from typing import Annotated, Any
 
 import cyclopts
 
 from trunkline.cli._frame import HOME_DEFAULT, CommandError, HomeOption, open_home, read_boot, say
+from trunkline.kit.addresses import ListenError, check_listen, free_port, split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
-from trunkline.node import open_log, stamp_base
-from trunkline.state.home import HomeError, HomeLock
-from trunkline.supervisor import Supervisor, free_port, is_listening, split_address
-from trunkline.telemetry import log
-from trunkline.telemetry import node as telemetry
+from trunkline.state.home import Home, HomeError, HomeLock
 
 
 def command(
@@ -32,21 +31,15 @@ def command(
     """
     place = open_home(home)
     boot = read_boot(place, _flags(listen, console, workers))
-    log.configure("supervisor")
-    clock = SystemClock()
     lock = HomeLock(place)
     try:
-        addresses = _addresses(boot)
-        lock.take(f"pid {os.getpid()} ingest {addresses[0]} console {addresses[1]}", clock)
-        _check_free(boot)
-    except (HomeError, ValueError) as error:
+        _check_free(place, boot, lock)
+    except (HomeError, ListenError, ValueError) as error:
         raise CommandError(str(error)) from error
-    event_log = open_log(place, boot, clock)
-    base = stamp_base(event_log, clock)
-    event_log.close()
-    say(f"Trunkline takes events at {addresses[0]}; operators' port {addresses[1]}")
-    telemetry.node_started(str(place.folder), *addresses, boot.gateway.workers)
-    return Supervisor(place, boot, clock, base).run(lock)
+    say(f"Trunkline takes events at http://{boot.gateway.listen}")
+    say(f"and shows itself to operators at http://{boot.console.listen}")
+    sys.stdout.flush()
+    return _become_supervisor(place, boot, lock)
 
 
 def _flags(listen: str | None, console: str | None, workers: int | None) -> dict[Any, Any]:
@@ -67,14 +60,32 @@ def _settle_port(address: str) -> str:
     return address if port else f"{address.rpartition(':')[0]}:{free_port(host)}"
 
 
-def _addresses(boot: Boot) -> tuple[str, str]:
-    return f"http://{boot.gateway.listen}", f"http://{boot.console.listen}"
+def _check_free(home: Home, boot: Boot, lock: HomeLock) -> None:
+    listen, console = boot.gateway.listen, boot.console.listen
+    addresses = [split_address(listen), split_address(console)]
+    holder = f"pid {os.getpid()} ingest http://{listen} console http://{console}"
+    lock.take(holder, SystemClock())
+    for address in addresses:
+        check_listen(*address)
+    # Bells and metrics of a node that is gone; nothing in there outlives a start.
+    shutil.rmtree(home.run_folder, ignore_errors=True)
+    home.metrics_folder.mkdir(parents=True)
 
 
-def _check_free(boot: Boot) -> None:
-    for section, address in (("gateway", boot.gateway.listen), ("console", boot.console.listen)):
-        if is_listening(*split_address(address)):
-            raise CommandError(
-                f"{address} is taken by another program; stop it, or give another address "
-                f"([{section}] listen, or the flag)"
-            )
+def _become_supervisor(home: Home, boot: Boot, lock: HomeLock) -> int:
+    """Go on as the supervisor, in this very process.
+
+    A fresh interpreter, because the metrics library wants its folder in the environment before it
+    is imported; and this command has imported little, so that costs little.
+    """
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(home.metrics_folder),
+        # Flags win over the settings file, so the node is told what they came to.
+        "TRUNKLINE_GATEWAY__LISTEN": boot.gateway.listen,
+        "TRUNKLINE_GATEWAY__WORKERS": str(boot.gateway.workers),
+        "TRUNKLINE_CONSOLE__LISTEN": boot.console.listen,
+    }
+    os.set_inheritable(lock.fileno(), True)
+    arguments = [sys.executable, "-m", "trunkline.supervisor", str(home.folder)]
+    os.execve(sys.executable, arguments, environment)

@@ -12,12 +12,11 @@ from trunkline.cli._frame import (
     HOME_DEFAULT,
     HomeOption,
     JsonOption,
-    find_destination,
     open_home,
     read_boot,
-    read_snapshot,
     say,
 )
+from trunkline.cli._node import find_destination, read_snapshot
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.times import format_ms

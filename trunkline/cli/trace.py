@@ -9,10 +9,10 @@ from trunkline.cli._frame import (
     JsonOption,
     open_home,
     read_boot,
-    read_snapshot,
     say,
     say_json,
 )
+from trunkline.cli._node import read_snapshot
 from trunkline.kit.clock import SystemClock
 from trunkline.node import destination_kinds, open_log
 from trunkline.reports.trace import Trace, Tracer

@@ -11,8 +11,9 @@ The rules this file keeps:
 - An append is one transaction with a full sync. What a commit's error leaves in doubt stays in its
   file: the next append goes to a new segment, behind the offsets in doubt. A sync that failed once
   is never trusted again, so nothing that is acknowledged lies behind it.
-- Checkpoints run beside the appends, on a thread: measured with 700 B records in blocks of 100, the
-  slowest of 20,000 appends took XX ms so, and YY ms with SQLite's own checkpoints in the commit.
+- Checkpoints run beside the appends, on a thread. Measured on 2 cores, 4,000 appends of 100 records
+  of 700 B: 133,000 records a second, 12 ms for the 999th of 1,000 appends, 26 ms for the slowest;
+  with checkpoints inside the appends 94,000, 22 ms and 45 ms.
 - Nothing is ever deleted but whole files.
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -201,11 +203,10 @@ class SqliteEventLog(EventLog):
     def partitions(self, topic: str) -> dict[int, Partition]:
         """Return the partitions that are there, in order."""
         try:
-            numbers = sorted(
-                int(path.name) for path in (self.folder / topic).iterdir() if path.name.isdigit()
-            )
+            names = os.listdir(self.folder / topic)  # noqa: PTH208 (on the path of every read)
         except FileNotFoundError:
             return {}
+        numbers = sorted(int(name) for name in names if name.isdigit())
         return {number: self.partition(topic, number) for number in numbers}
 
     def bells(self, topic: str) -> Path:

@@ -22,6 +22,7 @@ from trunkline.kit.destination import (
     Mapped,
     Request,
     Response,
+    Settings,
 )
 from trunkline.model.outcome import Blocked, Outcome, Retry
 
@@ -48,7 +49,10 @@ class Carried(NamedTuple):
 
 
 class Carrier(ABC):
-    """Carries events to one destination."""
+    """Carries events to one destination. `concurrency` attempts may be under way at a time."""
+
+    settings: Settings
+    concurrency: int
 
     @abstractmethod
     async def carry(self, events: Sequence[Mapped], attempt: Attempt) -> Carried:
@@ -65,6 +69,8 @@ class HttpCarrier(Carrier):
     def __init__(
         self, destination: Destination[Any], sender: Sender, clock: Clock, allow_private: bool
     ) -> None:
+        self.settings: Settings = destination.settings
+        self.concurrency = self.settings.concurrency_max
         self._destination = destination
         self._sender = sender
         self._clock = clock
@@ -98,7 +104,7 @@ class HttpCarrier(Carrier):
             for _ in range(REQUESTS_MAX):
                 response = await self._sender.send(
                     request,
-                    timeout_seconds=self._destination.settings.timeout_seconds,
+                    timeout_seconds=self.settings.timeout_seconds,
                     allow_private=self._allow_private,
                 )
                 request = generator.send(response)
@@ -114,6 +120,8 @@ class ChannelCarrier(Carrier):
     """Blocking deliveries on a thread of the channel's own."""
 
     def __init__(self, channel: Channel[Any], worker: Worker, clock: Clock) -> None:
+        self.settings: Settings = channel.settings
+        self.concurrency = 1
         self._channel = channel
         self._worker = worker
         self._clock = clock

@@ -7,14 +7,13 @@ agenda, and one task for each request under way, so an idle one costs nothing.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-from typing import Any
 
 import msgspec
 
 from trunkline.forwarder.book import Book
-from trunkline.forwarder.carrier import Carried, Carrier, ChannelCarrier, HttpCarrier
+from trunkline.forwarder.building import digest_of, make_carrier
+from trunkline.forwarder.carrier import Carried, Carrier
 from trunkline.forwarder.decide import DISABLED, decider
 from trunkline.forwarder.item import Batch, Item, item_of
 from trunkline.forwarder.lanes import Lanes
@@ -23,7 +22,7 @@ from trunkline.forwarder.probing import probe
 from trunkline.forwarder.settling import join, leaves_at, move_out, settle
 from trunkline.forwarder.shared import BYTES_MAX
 from trunkline.forwarder.waiting import read_lanes
-from trunkline.kit.destination import Attempt, Channel, Destination, Mapped, Settings, delivery_id
+from trunkline.kit.destination import Attempt, Mapped, Settings, delivery_id
 from trunkline.model.outcome import Outcome
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination as Configured
@@ -50,6 +49,7 @@ class Group:
         self.is_reading = False  # by itself, to catch up
         self.is_ended = False
         self.under_way = 0
+        self.full_lanes: set[str] = set()
         self._decide = decider(self.config)
         self._name = f"{self.config.app}/{self.config.id}"
         self._carrier: Carrier | None = None
@@ -60,6 +60,8 @@ class Group:
         self._slept = 0
         self._waiting_under_way = 0
         self._waiting_batch_max = 1
+        self._concurrency = 1
+        self._queue_max = HELD_EVENTS_MAX
         self._is_waitings_turn = True
         self._lingers_until = NEVER
         self._alarm_at = NEVER
@@ -71,7 +73,7 @@ class Group:
         was_enabled = self.config.enabled
         self.config = self.book.config = config
         self._decide = decider(config)
-        digest = _digest(config)
+        digest = digest_of(config)
         if self._carrier is None or digest != self.book.digest:
             is_changed = digest != self.book.digest
             self.book.digest = digest
@@ -87,30 +89,21 @@ class Group:
         if old is not None:
             self.shared.tasks.start(old.close())
         try:
-            self._carrier = self._make_carrier()
+            self._carrier = make_carrier(self.config, self.shared, self._worker)
+            self.settings = self._carrier.settings
         except (msgspec.DecodeError, ValueError) as error:
             self.park("settings", f"settings of {self._name}: {error}")
             return
         self._waiting_batch_max = self.settings.batch_events_max
+        self._concurrency = self._carrier.concurrency
+        asked = 2 * self.settings.batch_events_max * self._concurrency
+        self._queue_max = min(max(asked, HELD_EVENTS_MAX), QUEUE_EVENTS_MAX)
         if self.standing.state != "parked":
             return
         if self.standing.cause == "settings":
             self.run()
         elif is_changed:
             self.standing.probe_now(self.shared.clock.monotonic())
-
-    def _make_carrier(self) -> Carrier:
-        shared = self.shared
-        kind = shared.kinds.get(self.config.kind)
-        if kind is None:
-            known = ", ".join(sorted(shared.kinds)) or "none"
-            raise ValueError(f"kind {self.config.kind!r} is not known; expected one of {known}")
-        self.settings = msgspec.json.decode(self.config.settings, type=kind.settings_type)
-        component: Destination[Any] | Channel[Any] = kind(self.settings)
-        if isinstance(component, Channel):
-            return ChannelCarrier(component, self._worker, shared.clock)
-        allow = shared.settings.allow_private_addresses or self.settings.allow_private_addresses
-        return HttpCarrier(component, shared.sender, shared.clock, allow)
 
     def end(self) -> None:
         """The destination was removed: let go. What is under way is of no consequence."""
@@ -169,10 +162,7 @@ class Group:
         )
 
     def _events_max(self) -> int:
-        if not self.standing.runs:
-            return HELD_EVENTS_MAX
-        asked = 2 * self.settings.batch_events_max * self._concurrency
-        return min(max(asked, HELD_EVENTS_MAX), QUEUE_EVENTS_MAX)
+        return self._queue_max if self.standing.runs else HELD_EVENTS_MAX
 
     def _skip_idle(self) -> None:
         """The destination was switched off: what it was not sent yet is filtered."""
@@ -192,6 +182,7 @@ class Group:
         if not self.shared.writer.is_behind:
             if self.standing.runs and self._carrier is not None:
                 self._wake_sleepers()
+                self._open_full_lanes()
                 while self.standing.runs and self.under_way < self._concurrency:
                     if not self._start_next():
                         break
@@ -201,10 +192,6 @@ class Group:
         if not (self.book.place.is_at_head or self.is_reading) and self.has_room:
             self.shared.feed(self)
 
-    @property
-    def _concurrency(self) -> int:
-        return 1 if isinstance(self._carrier, ChannelCarrier) else self.settings.concurrency_max
-
     def _wake_sleepers(self) -> None:
         now = self.shared.clock.monotonic()
         while self.standing.runs and self._sleeping and self._sleeping[0][0] <= now:
@@ -213,6 +200,16 @@ class Group:
                 self._awake.append(batch)
             else:
                 move_out(self, batch, batch.due_at, "retried in the log for too long")
+
+    def _open_full_lanes(self) -> None:
+        """Let the events go on that found no room behind the waiting ones of their user."""
+        now = self.shared.clock.monotonic()
+        for key in list(self.full_lanes):
+            lane = self.book.waiting.lanes.get(key)
+            is_full = lane is not None and lane.count >= self.shared.settings.lane_events_max
+            if not (is_full and self.book.waiting.drains(key, now)):
+                self.full_lanes.discard(key)
+                self.lanes.open(key)
 
     def _start_next(self) -> bool:
         """Start one request, or do what comes before one; False where nothing is to be done."""
@@ -498,7 +495,3 @@ class Group:
         )
         # What is due already waits for a slot, and the end of a request frees one.
         return min((at for at in times if at > now), default=NEVER)
-
-
-def _digest(config: Configured) -> bytes:
-    return hashlib.sha256(config.kind.encode() + b"\0" + config.settings).digest()

@@ -70,6 +70,13 @@ class Lanes:
         else:
             del self._lanes[key]
 
+    def close(self, key: str, items: list[Item]) -> None:
+        """Put events of one lane back in front, and keep it closed until `open`."""
+        self.put_back(items)
+        if key not in self._closed:
+            self._closed.add(key)
+            self._ready.remove(key)
+
     def put_back(self, items: list[Item]) -> None:
         """Put events back in front of their lanes, which stay as they are, closed or ready."""
         for item in reversed(items):

@@ -76,6 +76,10 @@ class Standing:
         self._probes = 0
         self.probe_at = now
 
+    def trust(self) -> None:
+        """Forget how often it was put off: the destination works, an event was at fault."""
+        self._probes = 0
+
     def shift(self, jump_ms: int) -> None:
         """Leave a jump of the wall clock out of the own time."""
         if self.runs:

@@ -62,6 +62,7 @@ async def _try_another(group: Group, first: Batch, outcome: Outcome) -> None:
         group.give_back(first, [])
         if group.standing.state == "parked":
             group.run()
+            group.standing.trust()
         return
     group.give_back(first, first.items)
     if group.standing.state == "parked":

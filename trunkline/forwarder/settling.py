@@ -93,9 +93,16 @@ def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
 
 
 def join(group: Group, items: list[Item]) -> None:
-    """Put events of the log behind those of their user that wait already."""
+    """Put events of one user behind those that wait already.
+
+    A full lane parks the destination only where its first event does not go.
+    """
     for number, item in enumerate(items):
         cause, why = limit_of(group, item)
+        if cause and group.book.waiting.drains(item.lane, group.shared.clock.monotonic()):
+            group.lanes.close(item.lane, items[number:])
+            group.full_lanes.add(item.lane)
+            break
         if cause:
             group.lanes.put_back(items[number:])
             group.park(cause, why)

@@ -70,6 +70,11 @@ class WaitingIndex:
             found.floor_at = floor_at
             self._schedule(lane, found, due_at)
 
+    def drains(self, lane: str, now: float) -> bool:
+        """Say whether a lane is being sent, or about to: its first event is not put off."""
+        found = self.lanes.get(lane)
+        return found is not None and (found.is_under_way or found.due_at <= now)
+
     def take_due(self, now: float, lanes_max: int) -> list[str]:
         """Mark lanes that are due as under way and return them, the longest due first."""
         taken: list[str] = []

@@ -5,6 +5,6 @@
 """
 
 from trunkline.gateway.engine import Gateway
-from trunkline.gateway.server import ListenError, check_listen, serve
+from trunkline.gateway.server import serve
 
-__all__ = ["Gateway", "ListenError", "check_listen", "serve"]
+__all__ = ["Gateway", "serve"]

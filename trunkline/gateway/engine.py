@@ -119,7 +119,7 @@ class Gateway:
             self._inflight.bytes -= exchange.held
 
     # The hot path. Measured (decisions/0003): 16 to 20 µs of CPU a request that is stored, without
-    # the network; on the wire 115 with a durable commit, of which 52 are the server's and decoding's.
+    # the network; on the wire 115 with a durable commit, 52 of them the server's and decoding's.
 
     async def _take(self, exchange: Exchange, match: Match) -> None:
         protocol, route, _ = match
@@ -173,9 +173,7 @@ class Gateway:
         )
         try:
             return match.protocol.decode(request, snapshot)
-        except (
-            Exception
-        ) as error:  # a protocol must not raise: its defect is told, in its own shape
+        except Exception as error:  # the edge of the shelf: a protocol's defect, told in its shape
             telemetry.request_broke(exchange.request_id, exchange.method, exchange.path, error)
             return failures.INTERNAL
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
-import socket
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from trunkline.gateway.engine import Gateway
+from trunkline.kit.addresses import ListenError
 from trunkline.telemetry import gateway as telemetry
 
 BACKLOG = 2048
@@ -30,24 +30,6 @@ _SPARE_FILES = 128  # descriptors left to the log, bells and metrics
 ANSWER_SECONDS = 3.0
 CUT_SECONDS = 1.5
 FLUSH_SECONDS = 2.5
-
-
-class ListenError(Exception):
-    """The ingest port cannot be listened on; the message says why and what to do."""
-
-
-def check_listen(address: str, port: int) -> None:
-    """Raise `ListenError` where the port is taken or the address is not of this machine."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise ListenError(
-                f"gateway.listen: {address}:{port} cannot be listened on ({error.strerror}); "
-                "stop what uses it, or set another address"
-            ) from error
 
 
 async def serve(gateway: Gateway, address: str, port: int, stop: asyncio.Event) -> None:

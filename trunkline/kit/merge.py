@@ -51,8 +51,8 @@ class _Lane:
         fetched, self.may_have_more = pull(room, bytes_max - self.bytes)
         if fetched:
             self.waiting.extend(fetched)
-            self.bytes += sum(map(weight, fetched))
-            self.tail = max(self.tail, max(each.record.stamp for each in fetched))
+            self.bytes += sum([len(record[0]) + len(record[1]) for _, _, record in fetched])
+            self.tail = max(self.tail, max([record[2] for _, _, record in fetched]))
 
     def stamp(self) -> int:
         """Return the stamp that the first waiting record counts with."""

@@ -41,14 +41,13 @@ class Defect(msgspec.Struct, frozen=True):
 class Verdicts:
     """What a step comes to, gathered before anything is written.
 
-    `outputs` go to EVENTS, in this order; `ids` are their keys, each with an entry that lacks its
-    offset there.
+    `outputs` go to EVENTS, in this order; `ids` are their keys, each with its origin and receipt.
     """
 
     def __init__(self) -> None:
         self.ledger: defaultdict[LedgerKey, int] = defaultdict(int)
         self.outputs: list[Record] = []
-        self.ids: list[tuple[bytes, IdEntry]] = []
+        self.ids: list[tuple[bytes, int, int, int]] = []
         self.refused: list[AcceptedRefusal] = []
         self.twins: list[tuple[AcceptedEvent, int, int]] = []
         self.defects: list[Defect] = []
@@ -58,9 +57,7 @@ class Verdicts:
         """Return the ids with the offsets that EVENTS gave their records."""
         return [
             (key, IdEntry(partition, origin, 0, offset, received_ms))
-            for (key, (partition, origin, _, _, received_ms)), offset in zip(
-                self.ids, offsets, strict=True
-            )
+            for (key, partition, origin, received_ms), offset in zip(self.ids, offsets, strict=True)
         ]
 
 
@@ -95,7 +92,7 @@ class Judge:
         self._apps = snapshot.apps_by_id
         self._found = found
         self._now_ms = now_ms
-        self._earlier: dict[bytes, IdEntry] = {}  # ids that this step put out
+        self._earlier: dict[bytes, int] = {}  # ids this step put out → when received, in ms
 
     def judge_all(
         self, batch: Sequence[Fetched], records: Sequence[Accepted | str], keys: Sequence[bytes]
@@ -130,8 +127,10 @@ class Judge:
         if not known and earlier is None:
             return False
         window_ms = (app.dedupe_days if app else DEDUPE_DAYS) * DAY_MS
-        entries = (*known, earlier) if earlier else known
-        return any(abs(record.received_ms - entry.received_ms) < window_ms for entry in entries)
+        times = [entry.received_ms for entry in known]
+        if earlier is not None:
+            times.append(earlier)
+        return any(abs(record.received_ms - at_ms) < window_ms for at_ms in times)
 
     def _accept(self, fetched: Fetched, record: AcceptedEvent, app: App | None, key: bytes) -> None:
         try:
@@ -143,10 +142,9 @@ class Judge:
             # must not stand still for it, and the event must not be lost: it is kept as refused.
             self._give_up(fetched, record.app, record, f"{type(error).__name__}: {error}")
             return
-        entry = IdEntry(fetched.partition, fetched.offset, 0, -1, record.received_ms)
-        self._earlier[key] = entry
+        self._earlier[key] = record.received_ms
         self.verdicts.outputs.append(output)
-        self.verdicts.ids.append((key, entry))
+        self.verdicts.ids.append((key, fetched.partition, fetched.offset, record.received_ms))
         self._count(record, "accepted")
 
     def _count(self, record: AcceptedEvent, kind: str) -> None:

@@ -10,10 +10,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from trunkline.kit.addresses import free_port
 from trunkline.kit.clock import Clock, SystemClock
-from trunkline.supervisor import free_port
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
 
@@ -123,12 +123,12 @@ class RealNode:
             if not entry.name.isdigit():
                 continue
             try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
+                name = (entry / "comm").read_text().strip()
                 status = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(status[1]) == self.pid and b"trunkline.process" in words:
-                found[words[words.index(b"trunkline.process") + 1].decode()] = int(entry.name)
+            if int(status[1]) == self.pid and name.startswith("tl-"):
+                found[name.removeprefix("tl-")] = int(entry.name)
         return found
 
     def _tail(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any, Protocol
 
@@ -10,11 +11,11 @@ import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from trunkline.supervisor import free_port
+from trunkline.kit.addresses import free_port
 
 Headers = list[tuple[str, str]]
 
-
+_ORDER = re.compile(r"/answer/([2-5][0-9][0-9])")
 _EVENTS = msgspec.json.Decoder(list[dict[str, Any]])
 
 
@@ -34,7 +35,8 @@ class Receiver:
     """Counts the events it is sent, by messageId.
 
     `status` is what it answers; `fail_every` n above 0 answers every nth request 503 instead. What
-    was answered with a failure is not counted as received.
+    was answered with a failure is not counted as received. `POST /answer/503` from outside changes
+    what it answers from then on.
     """
 
     def __init__(self, status: int = 200, fail_every: int = 0) -> None:
@@ -66,8 +68,14 @@ class Receiver:
             await self._task
             self._server = None
 
-    async def _handle(self, _scope: Any, protocol: HttpProtocol) -> None:
+    async def _handle(self, scope: Any, protocol: HttpProtocol) -> None:
         body = await protocol()
+        order = _ORDER.fullmatch(scope.path)
+        if order:
+            self.status = int(order[1])
+            say = f"answers {self.status} from now on\n".encode()
+            protocol.response_bytes(200, [("content-type", "text/plain")], say)
+            return
         self.requests += 1
         status = self.status
         if self.fail_every and self.requests % self.fail_every == 0:

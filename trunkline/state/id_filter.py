@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 SLOTS = 8
-_CELLS_MIN = 1 << 22  # 4 MB, for 262,144 ids a slot
+_CELLS_MIN = 1 << 24  # 16 MB, resident as it fills, for a million ids a slot
 _CELLS_PER_ID = 16
 _PIECE = 1 << 20
 _NEAR = 0xFF  # the cells of a key lie in 256 bytes: one cache miss, not three

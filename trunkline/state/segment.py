@@ -194,7 +194,10 @@ class SegmentWriter:
             # What a crash left in the log may be visible and not yet on disk. Nothing that is
             # appended now may come behind a record that a power loss could still take.
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
-        self.created_ms = int(db.execute("SELECT value FROM mark WHERE name='created_ms'").get)
+        created_ms = db.execute("SELECT value FROM mark WHERE name='created_ms'").get
+        if not isinstance(created_ms, int):
+            raise apsw.CorruptError("it does not say when it was made")
+        self.created_ms = created_ms
         self.end, self.last = _end_of(db, self.base)
         self.bytes = int(db.pragma("page_count")) * PAGE_BYTES
         db.set_wal_hook(self._note_wal)

@@ -12,7 +12,10 @@ from typing import Literal
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import (
+    MultiProcessCollector,
+    mark_process_dead,  # pyright: ignore[reportUnknownVariableType] its stubs lack the types
+)
 
 REGISTRY = CollectorRegistry()
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at import
@@ -68,3 +71,8 @@ def render() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=folder)
     return generate_latest(registry)
+
+
+def forget_process(folder: Path, pid: int) -> None:
+    """Leave a dead process out of the gauges that are added up; its counters stay."""
+    mark_process_dead(pid, str(folder))

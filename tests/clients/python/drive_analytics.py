@@ -1,0 +1,12 @@
+"""analytics-python as its users write it."""
+
+import analytics
+from story import Story
+
+story = Story("analytics-python")
+analytics.write_key = story.write_key
+analytics.host = story.host
+analytics.on_error = story.on_error
+story.tell(analytics)
+analytics.shutdown()
+story.report()

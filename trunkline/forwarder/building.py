@@ -1,0 +1,36 @@
+"""From what the catalog says of a destination to what carries its events."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from trunkline.forwarder.carrier import Carrier, ChannelCarrier, HttpCarrier
+from trunkline.forwarder.shared import Shared
+from trunkline.forwarder.threads import Worker
+from trunkline.kit.destination import Channel, Destination
+from trunkline.model.snapshot import Destination as Configured
+
+
+def make_carrier(config: Configured, shared: Shared, worker: Worker) -> Carrier:
+    """Make the component of a destination, ready to carry.
+
+    Raises `ValueError` or `msgspec.DecodeError` where the kind is unknown or the settings are none.
+    """
+    kind = shared.kinds.get(config.kind)
+    if kind is None:
+        known = ", ".join(sorted(shared.kinds)) or "none"
+        raise ValueError(f"kind {config.kind!r} is not known; expected one of {known}")
+    settings = msgspec.json.decode(config.settings, type=kind.settings_type)
+    component: Destination[Any] | Channel[Any] = kind(settings)
+    if isinstance(component, Channel):
+        return ChannelCarrier(component, worker, shared.clock)
+    allow = shared.settings.allow_private_addresses or settings.allow_private_addresses
+    return HttpCarrier(component, shared.sender, shared.clock, allow)
+
+
+def digest_of(config: Configured) -> bytes:
+    """Return what tells one version of a destination's settings from another."""
+    return hashlib.sha256(config.kind.encode() + b"\0" + config.settings).digest()
