@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ class Performance:
         return [call for key, call in self.owed.items() if key not in self.shelf.events]
 
 
+Performances = dict[str, Performance]
+
+
 @dataclass
 class Driver:
     """A library's process, and where it will leave its report."""
@@ -100,24 +104,38 @@ class Stage:
     folder: Path
     receiver: KeepingReceiver
     clock: SystemClock = field(default_factory=SystemClock)
-    performances: dict[str, Performance] = field(default_factory=dict[str, Performance])
     unavailable: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.home = Home(self.folder / "home")
         self.home.prepare()
         apps = [
-            APP.format(app=lib.app, name=lib.name, key=KEY.format(app=lib.app), url=self.receiver.url)
+            APP.format(
+                app=lib.app, name=lib.name, key=KEY.format(app=lib.app), url=self.receiver.url
+            )
             for lib in LIBRARIES
         ]
         text = "organisation: Clients\napps:" + "".join(apps)
         apply_workspace(self.home, text, destination_kinds(), os.environ, clock=self.clock)
         self.node = RealNode(self.home.folder, clock=self.clock)
 
-    def start(self, story: str, *, key: str = KEY, retries: int = 0) -> list[Driver]:
-        """Start every library on a story. What cannot be installed here stands aside."""
+    def perform(
+        self, story: str, *, key: str = KEY, libraries: Sequence[Library] = LIBRARIES
+    ) -> Performances:
+        """Let libraries tell a story, all at once, and return what came of it."""
+        return self.finish(self.start(story, key=key, libraries=libraries))
+
+    def start(
+        self,
+        story: str,
+        *,
+        key: str = KEY,
+        retries: int = 0,
+        libraries: Sequence[Library] = LIBRARIES,
+    ) -> list[Driver]:
+        """Start libraries on a story. What cannot be installed here stands aside."""
         drivers: list[Driver] = []
-        for library in LIBRARIES:
+        for library in libraries:
             try:
                 command = library.command()
             except Unavailable as error:
@@ -126,19 +144,21 @@ class Stage:
             drivers.append(self._start(library, command, story, key, retries))
         return drivers
 
-    def finish(self, drivers: list[Driver]) -> None:
+    def finish(self, drivers: list[Driver]) -> Performances:
         """Wait until all have told their story, and until what they are owed has arrived."""
+        performances: Performances = {}
         deadline = self.clock.monotonic() + DRIVER_SECONDS_MAX
         try:
             for driver in drivers:
                 left = max(0.1, deadline - self.clock.monotonic())
                 shelf = self.shelf_of(driver.library)
-                self.performances[driver.library.name] = driver.finish(shelf, left)
+                performances[driver.library.name] = driver.finish(shelf, left)
         finally:
             for driver in drivers:
                 driver.process.kill()
-        everyone = self.performances.values()
+        everyone = performances.values()
         self.receiver.wait(lambda: not any(one.missing for one in everyone), DELIVERY_SECONDS_MAX)
+        return performances
 
     def shelf_of(self, library: Library) -> Shelf:
         """Return what the destination of a library's app got."""
@@ -162,8 +182,6 @@ class Stage:
 
     def count_requests(self, status: str) -> int:
         """Return how many requests the node answered with a class of status, say `4xx`."""
-        import urllib.request  # noqa: PLC0415
-
         with urllib.request.urlopen(f"{self.node.console_url}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         counted = [
@@ -189,8 +207,8 @@ class Stage:
     def _start(
         self, library: Library, command: list[str], story: str, key: str, retries: int
     ) -> Driver:
-        folder = self.folder / library.name
-        folder.mkdir()
+        folder = self.folder / story / library.name
+        folder.mkdir(parents=True)
         environment = {
             **os.environ,
             **library.environment(),

@@ -77,7 +77,7 @@ def sort(items: Sequence[Item], outcomes: Sequence[Outcome]) -> Sorted:
 
 
 def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
-    """Move a batch from the log to the waiting lanes; what follows of it goes on.
+    """Move a batch from the log to the waiting lanes; what was split from it goes back.
 
     Where a limit is reached the destination parks, and what is left stays in the log.
     """
@@ -89,7 +89,8 @@ def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
             return
         group.book.move(item, due_at, reason)
     group.book.touch()
-    _advance(group, batch)
+    # Not straight on with the rest: a user of it may have an event among those that wait now.
+    group.give_back(batch, [])
 
 
 def join(group: Group, items: list[Item]) -> None:

@@ -5,8 +5,8 @@ A cell is a byte, its bits are eight slots, and a file has a slot. Three cells o
 id that is new, as nearly all are, costs a search in every file of the window: measured 2 to 5 µs
 each in memory, a disk read each out of it. When a slot is full, one new key in 200 looks like its.
 
-It lives in memory only, two bytes for each id of the fullest slot. When a layer of it is full, one
-of twice the size is laid over it: a filter cannot be enlarged without its keys.
+It lives in memory only: 16 MB, then two bytes for each id of the fullest slot. When a layer of it
+is full, one of twice the size is laid over it: a filter cannot be enlarged without its keys.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Story:
             "errors": self._errors,
             "requests": len(self._errors),
         }
-        Path(os.environ["STORY_REPORT"]).write_text(json.dumps(report, default=write_value))
+        Path(os.environ["STORY_REPORT"]).write_text(json.dumps(report))
 
     def call(self, kind: str, must_see: dict[str, Any] | None = None, **said: Any) -> None:
         """Call the library, and write down what a destination must see of it.
@@ -76,7 +76,9 @@ class Story:
         """
         message_id = str(uuid4())
         seen = {FIELDS.get(name, name): value for name, value in said.items()}
-        self._calls.append({"messageId": message_id, "type": kind, **seen, **(must_see or {})})
+        call = {"type": kind, **seen, "messageId": message_id, **(must_see or {})}
+        # Written out before the library sees it: some add to what they are given.
+        self._calls.append(json.loads(json.dumps(call, default=write_value)))
         getattr(self._client, kind)(message_id=message_id, **said)
 
     def _tell_calls(self) -> None:

@@ -1,0 +1,62 @@
+"""What a user sees of a refusal: a wrong key is told at once, a bad event costs only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.client_checks import find_differences
+from tests.support.client_libraries import LIBRARIES
+from tests.support.client_stage import WRONG_KEY, Performance, Performances, Stage, open_stage
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(300)]
+
+PYTHON = [library for library in LIBRARIES if library.language == "python"]
+COUNTED_SECONDS = 2.5  # the gateway moves its counts to the metrics once a second
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    yield from open_stage(tmp_path_factory.mktemp("refusals"))
+
+
+@pytest.fixture(scope="module")
+def performances(stage: Stage) -> Performances:
+    return stage.perform("few", key=WRONG_KEY)
+
+
+@pytest.fixture(scope="module")
+def poisoned(stage: Stage, performances: Performances) -> Performances:
+    return stage.perform("poisoned", libraries=PYTHON)
+
+
+def test_a_wrong_key_reaches_the_users_error_handler(
+    performance: Performance, tell_table: Callable[[Performance, str], None]
+) -> None:
+    tell_table(performance, "wrong write key: 401 told to the user, never sent again")
+    assert performance.errors
+    assert {error["status"] for error in performance.errors} == {401}
+    assert performance.failed == performance.calls.keys()
+    assert not performance.shelf.events.keys() & performance.calls.keys()
+
+
+def test_what_has_a_wrong_key_is_not_sent_again(stage: Stage, performances: Performances) -> None:
+    # All libraries have ended; what they sent twice would be counted twice.
+    stage.clock.pause(COUNTED_SECONDS)
+    assert stage.count_requests("4xx") == sum(one.requests for one in performances.values())
+
+
+@pytest.mark.parametrize("name", [library.name for library in PYTHON])
+def test_one_bad_event_costs_the_others_nothing(
+    stage: Stage, poisoned: Performances, name: str
+) -> None:
+    if name not in poisoned:
+        pytest.skip(stage.unavailable[name])
+    performance = poisoned[name]
+    assert not performance.errors
+    assert not performance.missing
+    assert not find_differences(performance)
+    accepted, _ = stage.ledger(performance.library.app)
+    assert accepted.refused == {"invalid_number": 1}
+    assert accepted.accepted == len(performance.calls)

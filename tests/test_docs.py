@@ -1,0 +1,123 @@
+"""The documentation is true: its commands are run, its links lead somewhere, its reference is new.
+
+How a page says what a block is for stands in `tests/support/pages.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.support.page_session import Session
+from tests.support.pages import ROOT, Page, documentation, fits, read_page
+
+PAGES = [page for page in map(read_page, documentation()) if page.is_run]
+WHEELS = ROOT / ".cache" / "docs-wheels"
+SDK = "segment-analytics-python~=2.4.0"
+_LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def wheels() -> Path:
+    """What `pip install` on the pages gets: downloaded once, the same on every run."""
+    if not list(WHEELS.glob("*.whl")):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(WHEELS), SDK]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            _miss(f"{SDK} cannot be downloaded: {done.stderr.strip()[-200:]}")
+    return WHEELS
+
+
+def _miss(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.path.relative_to(ROOT)) for p in PAGES])
+def test_every_block_of_a_page_does_what_the_page_says(
+    page: Page, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    commands = "\n".join(b.text for b in page.blocks if b.role in ("run", "eventually"))
+    environment: dict[str, str] = {}
+    if re.search(r"^\s*node\b", commands, re.MULTILINE) and not shutil.which("node"):
+        _miss(f"{page.path.name} runs JavaScript, and Node.js is not installed")
+    if "pip install" in commands:
+        folder = request.getfixturevalue("wheels")
+        environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    with Session(tmp_path, environment) as session:
+        session.run(page)
+
+
+def test_every_block_of_every_page_is_run_or_says_why_not() -> None:
+    complaints = [text for path in documentation() for text in read_page(path).complaints()]
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def test_output_is_compared_loosely_but_not_blindly() -> None:
+    printed = "a 2026-11-20T10:15:30.000Z 12.5 ms\nb\nc one two"
+    assert fits("a 2020-01-01T00:00:00Z 3 ms\nc … two", printed)
+    assert not fits("c … two\na 2020-01-01T00:00:00Z 3 ms", printed)
+    assert not fits("c three", printed)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*documentation(), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in pages
+        for link in _LINK.findall(_without_blocks(path.read_text("utf-8")))
+        if not link.startswith(("http://", "https://", "mailto:"))
+        and not _leads_somewhere(path, link)
+    ]
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def _without_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = page if not file else (page.parent / file)
+    if not target.exists():
+        return False
+    if not anchor:
+        return True
+    return anchor in {_anchor(title) for title in _HEADING.findall(target.read_text("utf-8"))}
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_the_reference_is_what_the_code_says_now() -> None:
+    generate = _load(ROOT / "docs" / "generate.py")
+    written = dict(generate.pages())
+    folder = ROOT / "docs" / "reference"
+    stale = [
+        name
+        for name, text in written.items()
+        if not (folder / name).exists() or (folder / name).read_text("utf-8") != text
+    ]
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} - set(written)
+    assert not stale and not left, f"run `make docs`: stale {stale}, left over {sorted(left)}"
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
