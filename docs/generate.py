@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import trunkline.telemetry
-from trunkline.cli import build, list_verbs
+from trunkline.cli import build
 from trunkline.kit.describe import describe_kind
 from trunkline.kit.settings import list_settings
 from trunkline.model.refusal import ERRORS
@@ -72,10 +72,7 @@ def metrics_page() -> str:
 
 
 def cli_page() -> str:
-    app = build()
-    for verb in list_verbs():
-        app[verb]  # the page shows every verb, so every verb is loaded
-    return app.generate_docs() + "\n"
+    return build(is_whole=True).generate_docs() + "\n"
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ from tests.support.pages import ROOT, Page, documentation, fits, read_page
 
 PAGES = [page for page in map(read_page, documentation()) if page.is_run]
 WHEELS = ROOT / ".cache" / "docs-wheels"
-SDK = "segment-analytics-python~=2.4.0"
+LOCK = ROOT / "tests" / "clients" / "python" / "segment-analytics-python-2.4.lock"
+NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.MULTILINE)
 
@@ -30,10 +31,10 @@ _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.MULTILINE)
 def wheels() -> Path:
     """What `pip install` on the pages gets: downloaded once, the same on every run."""
     if not list(WHEELS.glob("*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(WHEELS), SDK]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(WHEELS)]
+        done = subprocess.run([*pip, "-r", LOCK], capture_output=True, text=True, check=False)
         if done.returncode:
-            _miss(f"{SDK} cannot be downloaded: {done.stderr.strip()[-200:]}")
+            _miss(f"{LOCK.name} cannot be downloaded: {done.stderr.strip()[-200:]}")
     return WHEELS
 
 
@@ -50,12 +51,12 @@ def test_every_block_of_a_page_does_what_the_page_says(
     page: Page, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     commands = "\n".join(b.text for b in page.blocks if b.role in ("run", "eventually"))
-    environment: dict[str, str] = {}
+    environment = {"NODE_PATH": str(NODE_MODULES)}
     if re.search(r"^\s*node\b", commands, re.MULTILINE) and not shutil.which("node"):
         _miss(f"{page.path.name} runs JavaScript, and Node.js is not installed")
     if "pip install" in commands:
         folder = request.getfixturevalue("wheels")
-        environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
     with Session(tmp_path, environment) as session:
         session.run(page)
 

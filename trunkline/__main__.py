@@ -17,7 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return its exit code."""
     configure("command", level=logging.WARNING)
     try:
-        result = build()(arguments, exit_on_error=False, print_error=True)
+        given = sys.argv[1:] if arguments is None else arguments
+        asks_for_all = not given or given[0] in ("--help", "-h")
+        result = build(is_whole=asks_for_all)(given, exit_on_error=False, print_error=True)
     except cyclopts.CycloptsError:
         return 2
     except CommandError as error:

@@ -130,10 +130,14 @@ class Stage:
         story: str,
         *,
         key: str = KEY,
+        host: str = "",
         retries: int = 0,
         libraries: Sequence[Library] = LIBRARIES,
     ) -> list[Driver]:
-        """Start libraries on a story. What cannot be installed here stands aside."""
+        """Start libraries on a story. What cannot be installed here stands aside.
+
+        `host` is where they send, left out: the node. `retries` is for those that have few.
+        """
         drivers: list[Driver] = []
         for library in libraries:
             try:
@@ -141,7 +145,14 @@ class Stage:
             except Unavailable as error:
                 self.unavailable[library.name] = str(error)
                 continue
-            drivers.append(self._start(library, command, story, key, retries))
+            asked = {
+                "STORY": story,
+                "STORY_HOST": host or self.node.url,
+                "STORY_KEY": key.format(app=library.app),
+                "STORY_RETRIES": str(retries),
+                "STORY_STOP": str(self.stop_file),
+            }
+            drivers.append(start_driver(library, command, asked, self.folder / story))
         return drivers
 
     def finish(self, drivers: list[Driver]) -> Performances:
@@ -204,29 +215,26 @@ class Stage:
             log.close()
         return (ledger.apps[0], ledger.destinations[0]) if ledger.apps else None
 
-    def _start(
-        self, library: Library, command: list[str], story: str, key: str, retries: int
-    ) -> Driver:
-        folder = self.folder / story / library.name
-        folder.mkdir(parents=True)
-        environment = {
-            **os.environ,
-            **library.environment(),
-            "STORY": story,
-            "STORY_HOST": self.node.url,
-            "STORY_KEY": key.format(app=library.app),
-            "STORY_REPORT": str(folder / "report.json"),
-            "STORY_STOP": str(self.stop_file),
-            "STORY_RETRIES": str(retries),
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
-        with (folder / "said").open("wb") as said:
-            process = subprocess.Popen(
-                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=said,
-                stderr=said,
-            )  # fmt: skip
-        return Driver(library, process, folder)
+
+def start_driver(
+    library: Library, command: list[str], asked: dict[str, str], place: Path
+) -> Driver:
+    """Start a library's process, in a folder of its own."""
+    folder = place / library.name
+    folder.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        **library.environment(),
+        **asked,
+        "STORY_REPORT": str(folder / "report.json"),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(
+            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+    return Driver(library, process, folder)
 
 
 def open_stage(folder: Path, *, fail_every: int = 0) -> Iterator[Stage]:

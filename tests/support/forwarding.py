@@ -304,8 +304,7 @@ class Rig:
             settings=self.settings,
             clock=self.clock,
             random=self.random,
-            threads=InlineWorker,
-            **self.options,
+            **{"threads": InlineWorker, **self.options},
         )
         self._stop = asyncio.Event()
         self._task = asyncio.ensure_future(self.forwarder.run(self._stop))

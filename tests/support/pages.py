@@ -23,7 +23,7 @@ from msgspec import Struct
 ROOT = Path(__file__).parent.parent.parent
 Role = Literal["run", "output", "eventually", "background", "fails", "file", "shown", "unknown"]
 ROLES = ("output", "eventually", "background", "fails", "file", "shown")
-RUNNABLE = ("sh", "bash", "console", "python", "js", "javascript", "text", "")
+RUNNABLE = ("console", "python", "js", "javascript")
 _COMMENT = re.compile(r"<!--\s*([a-z]+)(?::\s*(.*?))?\s*-->")
 _BESIDE = re.compile(r"<!--\s*page runs beside:\s*(.*?)\s*-->")
 _FENCE = re.compile(r"(`{3,})(\w*)")

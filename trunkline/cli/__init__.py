@@ -19,8 +19,8 @@ def list_verbs() -> list[str]:
     return sorted(file.stem.replace("_", "-") for file in files)
 
 
-def build() -> cyclopts.App:
-    """Return the command line."""
+def build(*, is_whole: bool = False) -> cyclopts.App:
+    """Return the command line; `is_whole` loads every verb, as a page about all of them needs."""
     app = cyclopts.App(
         name="trunkline",
         help="A self-hosted server-to-server event platform.",
@@ -29,4 +29,6 @@ def build() -> cyclopts.App:
     )
     for verb in list_verbs():
         app.command(f"trunkline.cli.{verb.replace('-', '_')}:command", name=verb)
+        if is_whole:
+            app[verb]
     return app

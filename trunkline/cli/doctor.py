@@ -66,7 +66,7 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     if not is_running:
         lock.release()
     yield Finding("node", "ok", f"runs: {lock.holder()}" if is_running else "does not run")
-    yield _disk(home)
+    yield _disk(home, boot)
     yield _fsync(home)
     yield _clock()
     yield from _ports(boot, is_running)
@@ -76,10 +76,11 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     yield from _destinations(home, boot)
 
 
-def _disk(home: Home) -> Finding:
+def _disk(home: Home, boot: Boot) -> Finding:
     usage = shutil.disk_usage(home.folder)
     free = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
-    if not home.reserve_file.exists() and home.log_folder.exists():
+    has_run = any(home.log_folder.glob(f"{ACCEPTED}/*/*.db"))
+    if has_run and boot.log.reserve_bytes and not home.reserve_file.exists():
         return Finding(
             "disk", "problem",
             f"{free}; the disk was full and the reserve was let go: events are answered 503 until "

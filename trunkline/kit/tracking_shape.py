@@ -141,14 +141,16 @@ def _take_times(
 ) -> tuple[tuple[str, str | UnsetType, str | UnsetType], tuple[str, ...]]:
     """Return timestamp, originalTimestamp, sentAt, and what the trace says of the correction.
 
-    `timestamp = receivedAt − (sentAt − originalTimestamp)`. The batch's `sentAt` goes before the
-    event's: it was written last, when the batch left.
+    `timestamp = receivedAt − (sentAt − originalTimestamp)`. The client's `timestamp` is the original
+    one: some libraries (Rudder's for Node) always write `originalTimestamp`, the time of the call,
+    and `timestamp` only where their user said when it happened. The batch's `sentAt` goes before
+    the event's: it was written last, when the batch left.
     """
     stamped, original = _take_time(sent, "timestamp"), _take_time(sent, "originalTimestamp")
     own_sent = _take_time(sent, "sentAt")
     shared_sent = parse_time_ms(envelope.get("sentAt"))
     sent_ms = own_sent if shared_sent is None else shared_sent
-    original = stamped if original is None else original
+    original = original if stamped is None else stamped
     at, notes = _correct(original, sent_ms, received_ms, shift_hours_max)
     return (format_ms(at), _format(original), _format(sent_ms)), notes
 

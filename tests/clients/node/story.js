@@ -79,7 +79,9 @@ export class Story {
     this.call('identify', { userId, traits: { name: 'مریم احمدی', plan: '🚀', age: 42 } })
     this.call('track', { userId, event: 'Order Completed', properties: { revenue: 49.9 } })
     this.call('track', { anonymousId: 'anon-1', event: 'Cart Viewed', properties: { items: 3 } })
-    this.call('page', { userId, category: 'Docs', name: 'Start', properties: { url: 'https://a.b/' } })
+    // One of the libraries copies the category into the properties; so it stands there anyhow.
+    const start = { url: 'https://a.b/', category: 'Docs' }
+    this.call('page', { userId, category: 'Docs', name: 'Start', properties: start })
     this.call('screen', { userId, category: 'Wallet', name: 'Balance', properties: { dark: true } })
     this.call('group', { userId, groupId: 'g-1', traits: { name: 'Acme', seats: 12 } })
     this.call('alias', { userId, previousId: 'anon-1' })
