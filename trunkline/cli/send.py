@@ -74,7 +74,9 @@ def command(
         "messageId": message_id,
         "properties": _properties(set_ or []),
     }
-    _post(_ingest_url(place), secret, msgspec.json.encode(body))
+    answer = _post(_ingest_url(place), secret, msgspec.json.encode(body))
+    if not json:
+        say(answer)
     story = _follow(message_id, place, wait)
     if story is None:
         raise CommandError(
@@ -130,7 +132,7 @@ def _ingest_url(home: Home) -> str:
     return running[1] if running else f"http://{read_boot(home).gateway.listen}"
 
 
-def _post(url: str, secret: str, body: bytes) -> None:
+def _post(url: str, secret: str, body: bytes) -> str:
     credentials = base64.b64encode(f"{secret}:".encode()).decode()
     request = urllib.request.Request(
         f"{url}/v1/track",
@@ -139,7 +141,7 @@ def _post(url: str, secret: str, body: bytes) -> None:
     )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            say(f"{response.status} {response.read().decode()}")
+            return f"{response.status} {response.read().decode()}"
     except urllib.error.HTTPError as error:
         text = error.read(2048).decode("utf-8", "replace")
         raise CommandError(f"the node refused it: HTTP {error.code} {text}") from error
