@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.client_checks import find_differences, find_disorder
+from tests.support.client_libraries import LIBRARIES
 from tests.support.client_stage import Performance, Performances, Stage, open_stage
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ORDERED = [library for library in LIBRARIES if library.is_ordered]  # the others send in parallel
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +42,8 @@ def test_every_call_arrives_as_it_was_said(performance: Performance) -> None:
     assert not find_differences(performance)
 
 
+@pytest.mark.parametrize("library", ORDERED, ids=lambda library: library.name)
 def test_what_one_user_did_arrives_in_order(performance: Performance) -> None:
-    if not performance.library.is_ordered:
-        pytest.skip("the library itself sends batches beside each other")
     assert not find_disorder(performance)
 
 

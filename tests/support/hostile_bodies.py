@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from functools import cache
 from typing import Any
 
-BODY = 'Content-Type: application/json'
 MEGABYTE = b"\0" * 1_048_576
 
 # Valid for every protocol that there is: what one does not know it keeps or ignores.
@@ -125,6 +125,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
+@cache
 def packed_bodies() -> dict[str, tuple[str, bytes]]:
     """Return compressed bodies that lie, by what is wrong: (Content-Encoding, body)."""
     whole = gzip.compress(json.dumps(VALID).encode())
@@ -219,4 +220,4 @@ PATHS: dict[str, bytes] = {
     "health and more": b"/health/ready/../live",
 }
 
-METHODS = ("PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "FOO", "get", "HEAD", "OPTIONS", "GET", "POST")  # fmt: skip
+METHODS = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "FOO", "get", "HEAD", "OPTIONS", "GET", "POST"]

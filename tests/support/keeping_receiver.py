@@ -60,13 +60,14 @@ class KeepingReceiver:
 
     def take(self, path: str, body: bytes) -> int:
         """Keep the events of a request and return the status to answer."""
-        decoded = json.loads(body)
+        decoded: Any = json.loads(body)
+        events: list[dict[str, Any]] = decoded if isinstance(decoded, list) else [decoded]
         with self._changed:
             shelf = self._shelves.setdefault(path, Shelf())
             shelf.requests += 1
             if self._fail_every and shelf.requests % self._fail_every == 0:
                 return 503
-            for event in decoded if isinstance(decoded, list) else [decoded]:
+            for event in events:
                 shelf.events.setdefault(event["messageId"], event)
                 shelf.copies[event["messageId"]] += 1
             self._changed.notify_all()

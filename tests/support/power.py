@@ -5,6 +5,7 @@
     vfs.cut_after(7)                  # optional: the 7th operation from now fails, and all after it
     vfs.lose_power(root, other_root, rng)
     … open other_root with the same VFS: it holds what a disk may hold after the loss …
+    vfs.kill(root, other_root)        # instead: what a SIGKILL leaves; all that was written
 
 At a loss a file holds what was synced, and any seeded subset of the writes since, each torn at
 sectors of 512 bytes. A file whose name was never synced may be absent; a deleted one may be back.
@@ -97,6 +98,12 @@ def _put(content: bytearray, offset: int, data: bytes) -> None:
     content[offset : offset + len(data)] = data
 
 
+def _gone_with_a_process(folder: str, names: list[str]) -> set[str]:
+    """Name what does not outlive its process: mapped memory, and FIFOs nobody holds."""
+    fifos = {name for name in names if stat.S_ISFIFO(Path(folder, name).lstat().st_mode)}
+    return fifos | {name for name in names if name.endswith("-shm")}
+
+
 _OURS = ("the power is off", "the power went off", "the test made this sync fail")
 
 
@@ -146,7 +153,24 @@ class PowerVFS(apsw.VFS):
             for name in sorted(self._shadows):
                 if name.startswith(prefix):
                     self._settle(name, target_root / name.removeprefix(prefix), rng, chance)
-            self._cut_at, self.is_off, self.is_full, self.syncs_to_fail = None, False, False, 0
+            self.switch_on()
+
+    def kill(self, source_root: Path, target_root: Path) -> None:
+        """Build in a new folder what a SIGKILL leaves: all that was written, synced or not.
+
+        What was not synced stays so: a loss of power that comes later may still take it.
+        """
+        with self._lock:
+            shutil.copytree(source_root, target_root, ignore=_gone_with_a_process, symlinks=True)
+            prefix = f"{source_root.absolute()}{os.sep}"
+            for name in [name for name in self._shadows if name.startswith(prefix)]:
+                moved = str(target_root.absolute() / name.removeprefix(prefix))
+                self._shadows[moved] = self._shadows.pop(name)
+            self.switch_on()
+
+    def switch_on(self) -> None:
+        """End every fault."""
+        self._cut_at, self.is_off, self.is_full, self.syncs_to_fail = None, False, False, 0
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         if name is None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,6 +199,11 @@ class WholeNode:
     def log(self) -> str:
         """Return what the node has logged."""
         return self.node.log_file.read_text("utf-8", "replace")
+
+    def metrics(self) -> str:
+        """Return what Prometheus would scrape."""
+        with urllib.request.urlopen(f"{self.node.console_url}/metrics", timeout=10) as answer:
+            return answer.read().decode()
 
     def memory_peak_mb(self, process: str) -> float:
         """Return the most memory that a process of the node ever held, in megabytes."""

@@ -141,10 +141,10 @@ def _take_times(
 ) -> tuple[tuple[str, str | UnsetType, str | UnsetType], tuple[str, ...]]:
     """Return timestamp, originalTimestamp, sentAt, and what the trace says of the correction.
 
-    `timestamp = receivedAt − (sentAt − originalTimestamp)`. The client's `timestamp` is the original
-    one: some libraries (Rudder's for Node) always write `originalTimestamp`, the time of the call,
-    and `timestamp` only where their user said when it happened. The batch's `sentAt` goes before
-    the event's: it was written last, when the batch left.
+    `timestamp = receivedAt − (sentAt − originalTimestamp)`, where the client's `timestamp` is the
+    original one: Rudder's library for Node always writes `originalTimestamp`, the time of the call,
+    and `timestamp` only where its user said when it happened. The batch's `sentAt` goes before the
+    event's: it was written last, when the batch left.
     """
     stamped, original = _take_time(sent, "timestamp"), _take_time(sent, "originalTimestamp")
     own_sent = _take_time(sent, "sentAt")
