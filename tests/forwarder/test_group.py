@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -119,7 +120,7 @@ def test_retry_n_waits_at_most_two_to_the_n_seconds(tmp_path: Path) -> None:
         rig.put(event("m0", "a"))
         await rig.run_for(2000, step=0.5)
         times = [sent.at for sent in rig.receiver.requests]
-        waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+        waits = [b - a for a, b in pairwise(times)]
         assert len(waits) > 8
         for n, wait in enumerate(waits, 1):
             assert wait <= min(2.0**n, 300) + 1
@@ -328,7 +329,7 @@ def test_one_hanging_destination_slows_no_other(tmp_path: Path) -> None:
         assert rig.delivered(1) == []
         group = rig.forwarder.groups[1]
         assert not group.book.place.is_at_head, "it left the head, which waits for nobody"
-        assert len(group.book.place.open) <= 200, "and holds only what it may"
+        assert len(group.book.place.open) <= 1000, "and holds only what it may"
         await rig.crash()
 
     run(story)
@@ -340,15 +341,15 @@ def test_a_group_that_fell_behind_catches_up_and_joins_the_head_again(tmp_path: 
         rig.snapshot = snapshot(1, destination(1), destination(2))
         rig.receiver.seconds = lambda s: 0.5
         await rig.start()
-        rig.put(*[event(f"m{i}", f"u{i % 100}") for i in range(1500)])
+        rig.put(*[event(f"m{i}", f"u{i % 100}") for i in range(3000)])
         await rig.run_for(0.4)
         assert not rig.forwarder.groups[1].book.place.is_at_head
         rig.receiver.seconds = lambda s: 0.01
         await rig.run_for(10)
         for uid in (1, 2):
-            assert len(rig.delivered(uid)) == 1500
+            assert len(rig.delivered(uid)) == 3000
             assert rig.forwarder.groups[uid].book.place.is_at_head
-            assert rig.balance(uid) == (1500, 1500)
+            assert rig.balance(uid) == (3000, 3000)
         await rig.stop()
 
     run(story)

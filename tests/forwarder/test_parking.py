@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.forwarding import Rig, Sent, destination, event, run, snapshot
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
 from trunkline.state.inbox import SetState
@@ -285,3 +287,29 @@ def test_past_parked_bytes_max_the_oldest_expire_with_ledger_rows(tmp_path: Path
         await rig.stop()
 
     run(story)
+
+
+def test_a_day_before_space_runs_out_there_is_an_alert_with_the_hours_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        rig.snapshot = snapshot(1, destination(settings={"parked_bytes_max": 5_000_000}))
+        rig.receiver.answer = lambda sent: Blocked("no")
+        await rig.start()
+        for i in range(90):
+            rig.put(*[event(f"m{i}.{k}", f"u{k}") for k in range(4)])
+            await rig.run_for(1, step=0.1)
+        assert rig.ledger() == {}
+        await rig.crash()
+
+    run(story)
+    alerts = [line for line in written(capsys) if "parked_space_runs_out" in line]
+    assert len(alerts) == 1
+    assert "hours_left" in alerts[0]
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the log lines of a test, wherever structlog writes by default."""
+    captured = capsys.readouterr()
+    return (captured.out + captured.err).splitlines()

@@ -7,7 +7,7 @@ moment that was saved, and when the faults end, nothing is owed any more.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,8 @@ def check_end(rig: Rig) -> None:
         assert poison <= dead
         # While everything is refused at random, a probe may find a good event guilty by bad luck.
         assert len(dead - poison) <= 5, dead - poison
+    tries = Counter(id_ for sent in rig.receiver.requests for id_ in {*sent.ids})
+    assert max(tries.values(), default=0) < 400, "attempts are bounded"
     assert rig.ledger(3).get("filtered disabled", 0) == len(accepted)
     check_order(rig, 1)
 

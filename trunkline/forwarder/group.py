@@ -29,6 +29,7 @@ from trunkline.model.snapshot import Destination as Configured
 from trunkline.telemetry import forwarder as telemetry
 
 QUEUE_EVENTS_MAX = 5000  # in memory, of one group
+QUEUE_EVENTS_MIN = 1000  # half of it is what one chunk of the log fills (reading.py)
 QUEUE_BYTES_MAX = 16_777_216
 HELD_EVENTS_MAX = 200  # while nothing is sent: enough to probe with
 HELD_BYTES_MAX = 524_288
@@ -97,7 +98,7 @@ class Group:
         self._waiting_batch_max = self.settings.batch_events_max
         self._concurrency = self._carrier.concurrency
         asked = 2 * self.settings.batch_events_max * self._concurrency
-        self._queue_max = min(max(asked, HELD_EVENTS_MAX), QUEUE_EVENTS_MAX)
+        self._queue_max = min(max(asked, QUEUE_EVENTS_MIN), QUEUE_EVENTS_MAX)
         if self.standing.state != "parked":
             return
         if self.standing.cause == "settings":

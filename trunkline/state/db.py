@@ -47,6 +47,9 @@ def open_reader(path: Path) -> apsw.Connection | None:
         return None
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     db.set_busy_timeout(5000)
+    if not int(db.pragma("user_version")):  # its writer has made it a moment ago: no table yet
+        db.close()
+        return None
     db.execute("PRAGMA query_only=ON")
     return db
 
