@@ -409,7 +409,8 @@ def _opening_failed(
 
 
 def _version(db: apsw.Connection, path: Path) -> int:
-    application, version = int(db.pragma("application_id")), int(db.pragma("user_version"))
+    # In this order: both are set in one commit, which may come between the two looks.
+    version, application = int(db.pragma("user_version")), int(db.pragma("application_id"))
     if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
         raise LogFailure(f"{path}: not a segment of ours; move it out of the event log's folder")
     if version > FORMAT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -27,10 +28,29 @@ def configure(process: str, *, is_json: bool = False, level: int = logging.INFO)
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+class _Stderr:
+    """Writes lines to standard error, wherever that is now.
+
+    Whoever read it may be gone (`trunkline serve 2>&1 | head`). A line that nobody can read is no
+    reason for an event to fail, and there is nobody to tell.
+    """
+
+    def __init__(self, *_: object) -> None:
+        """Take what structlog gives every logger, which is nothing of use here."""
+
+    def msg(self, line: str) -> None:
+        """Write a line, if anyone takes it."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def get_logger() -> Any:
