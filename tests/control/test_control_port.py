@@ -37,7 +37,8 @@ def run(folder: Path, boot: Boot, story: Callable[[int], Awaitable[None]]) -> No
         serving = asyncio.create_task(
             ControlPort(Home(folder), boot).serve("127.0.0.1", port, stop)
         )
-        while not await asyncio.to_thread(is_listening, "127.0.0.1", port):
+        # The server tells nobody when it listens.
+        while not await asyncio.to_thread(is_listening, "127.0.0.1", port):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         try:
             await story(port)
