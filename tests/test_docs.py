@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -16,8 +17,11 @@ from types import ModuleType
 
 import pytest
 
+import trunkline.telemetry
 from tests.support.page_session import Session
 from tests.support.pages import ROOT, Page, documentation, fits, read_page
+from trunkline.kit.settings import list_settings
+from trunkline.telemetry.metrics import list_metrics
 
 PAGES = [page for page in map(read_page, documentation()) if page.is_run]
 WHEELS = ROOT / ".cache" / "docs-wheels"
@@ -54,6 +58,10 @@ def test_every_block_of_a_page_does_what_the_page_says(
     environment = {"NODE_PATH": str(NODE_MODULES)}
     if re.search(r"^\s*node\b", commands, re.MULTILINE) and not shutil.which("node"):
         _miss(f"{page.path.name} runs JavaScript, and Node.js is not installed")
+    if "@segment/" in "\n".join(b.text for b in page.blocks) and not NODE_MODULES.is_dir():
+        _miss(
+            f"{page.path.name} needs the Node clients: make tests/clients/node/node_modules/.ready"
+        )
     if "pip install" in commands:
         folder = request.getfixturevalue("wheels")
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
@@ -103,7 +111,30 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def test_the_reference_is_what_the_code_says_now() -> None:
+def test_metrics_and_settings_that_pages_name_exist() -> None:
+    for module in pkgutil.iter_modules(trunkline.telemetry.__path__):
+        importlib.import_module(f"trunkline.telemetry.{module.name}")
+    metrics = {metric.name for metric in list_metrics()}
+    settings = {(setting.section, setting.name) for setting in list_settings()}
+    unknown: list[str] = []
+    for path in documentation():
+        text = path.read_text("utf-8")
+        unknown += [
+            f"{path.name}: {name}"
+            for name in re.findall(r"\btrunkline_[a-z_]+\w", text)
+            if re.sub(r"_(bucket|count|sum)$", "", name) not in metrics
+        ]
+        unknown += [
+            f"{path.name}: [{section}] {name}"
+            for section, name in re.findall(r"`\[([a-z]+)\] ([a-z_]+)", text)
+            if (section, name) not in settings
+        ]
+    assert not unknown, "\n" + "\n".join(unknown)
+
+
+def test_the_reference_is_what_the_code_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Under `python -m pytest` cyclopts takes "-m pytest" for a part of our command's name.
+    monkeypatch.setattr(sys, "argv", ["trunkline"])
     generate = _load(ROOT / "docs" / "generate.py")
     written = dict(generate.pages())
     folder = ROOT / "docs" / "reference"

@@ -220,4 +220,6 @@ PATHS: dict[str, bytes] = {
     "health and more": b"/health/ready/../live",
 }
 
-METHODS = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "FOO", "get", "HEAD", "OPTIONS", "GET", "POST"]
+METHODS = (
+    "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "FOO", "get", "HEAD", "OPTIONS", "GET", "POST",
+)  # fmt: skip

@@ -22,7 +22,10 @@ from msgspec import Struct
 
 ROOT = Path(__file__).parent.parent.parent
 Role = Literal["run", "output", "eventually", "background", "fails", "file", "shown", "unknown"]
-ROLES = ("output", "eventually", "background", "fails", "file", "shown")
+ROLES: dict[str, Role] = {
+    "output": "output", "eventually": "eventually", "background": "background", "fails": "fails",
+    "file": "file", "shown": "shown",
+}  # fmt: skip
 RUNNABLE = ("console", "python", "js", "javascript")
 _COMMENT = re.compile(r"<!--\s*([a-z]+)(?::\s*(.*?))?\s*-->")
 _BESIDE = re.compile(r"<!--\s*page runs beside:\s*(.*?)\s*-->")
@@ -33,6 +36,7 @@ _VARIES = (
     (re.compile(r"requestId=\S+"), "requestId=ID"),
     (re.compile(r"\b(tls|tlc)_[\w-]{20,}"), "KEY"),
     (re.compile(r"\b[\d.]+ (ms|GB|MB)\b"), r"N \1"),
+    (re.compile(r"\b\d+ events?\b"), "N events"),  # what waits at that moment shares a request
     (re.compile(r"\s+"), " "),
 )
 
@@ -104,7 +108,7 @@ def _end_of_fence(lines: list[str], start: int, ticks: str, path: Path) -> int:
 
 def _role(said: str, language: str) -> Role:
     if said:
-        return next(role for role in ROLES if role == said)  # type: ignore[return-value]
+        return ROLES[said]
     if language in ("sh", "bash"):
         return "run"
     return "unknown" if language in RUNNABLE else "shown"

@@ -204,9 +204,11 @@ class PowerVFS(apsw.VFS):
         """Keep the names in a folder as they are now."""
         with self._lock:
             for name, shadow in list(self._shadows.items()):
-                if Path(name).parent == folder and shadow.is_deleted:
+                if Path(name).parent != folder:
+                    continue
+                if shadow.is_deleted or not Path(name).exists():
                     del self._shadows[name]
-                elif Path(name).parent == folder:
+                else:
                     shadow.is_name_kept, shadow.ghost = True, None
 
     @contextlib.contextmanager

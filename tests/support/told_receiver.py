@@ -44,8 +44,10 @@ class ToldReceiver(KeepingReceiver):
             gate.wait(HELD_SECONDS_MAX)
         judge = self._judges.get(path)
         if judge is not None:
-            decoded = json.loads(body)
-            status = judge(decoded if isinstance(decoded, list) else [decoded])
+            events: list[dict[str, Any]] = json.loads(
+                body if body[:1] == b"[" else b"[" + body + b"]"
+            )
+            status = judge(events)
             if status != 200:
                 return status
         return super().take(path, body)

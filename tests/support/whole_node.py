@@ -18,9 +18,11 @@ from typing import Any
 from trunkline.catalog.apply import ApplyResult, apply_workspace
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import load_boot
+from trunkline.model.record import ACCEPTED, EVENTS
 from trunkline.node import destination_kinds, open_log
 from trunkline.proof.nodes import RealNode
 from trunkline.reports.ledger import Acceptance, DestinationLedger, Ledger, read_ledger
+from trunkline.reports.state import reading
 from trunkline.state.home import Home
 
 APP = "pathpathpathpat"
@@ -183,13 +185,22 @@ class WholeNode:
         self.until(is_settled, f"{destination} is settled", seconds)
 
     def is_taken_up(self) -> bool:
-        """Say whether everything in ACCEPTED is in EVENTS and was offered to every destination."""
+        """Say whether all of ACCEPTED is in EVENTS, and all of EVENTS was offered to everyone."""
         log = open_log(self.home, load_boot(self.home.settings_file, {}, {}), self.clock)
         try:
-            ends = log.ends("events").get(0, 0)
+            accepted, stored = log.ends(ACCEPTED), log.ends(EVENTS)
         finally:
             log.close()
-        return self.ledger().offset >= ends
+        with reading(self.home, "pipeline") as db:
+            rows = (
+                []
+                if db is None
+                else list(db.execute("SELECT topic, partition, next FROM position"))
+            )
+        done = {(topic, partition): position for topic, partition, position in rows}
+        return all(
+            done.get((ACCEPTED, p), 0) >= end for p, end in accepted.items()
+        ) and self.ledger().offset >= max([0, *stored.values()])
 
     def state(self, destination: str) -> dict[str, Any]:
         """Return what `destination list` says of one."""

@@ -22,7 +22,13 @@ from trunkline.kit.clock import SystemClock
 from trunkline.reports.letters import DeadLetter, LetterFilter, list_letters, show_letters
 from trunkline.state.inbox import DropLetters, ReplayLetters
 
-command = cyclopts.App(name="dead-letters", help="Deliveries that were given up, with the reason.")
+command = cyclopts.App(
+    name="dead-letters",
+    help="""Deliveries that were given up, with the reason.
+
+    Example: `trunkline dead-letters list --since 24h`
+    """,
+)
 
 
 App = Annotated[str | None, cyclopts.Parameter(help="Of this app.")]

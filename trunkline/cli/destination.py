@@ -19,7 +19,13 @@ from trunkline.node import open_log
 from trunkline.reports.letters import list_destinations
 from trunkline.state.inbox import SetState
 
-command = cyclopts.App(name="destination", help="What destinations do, and what to do with them.")
+command = cyclopts.App(
+    name="destination",
+    help="""What destinations do, and what to do with them.
+
+    Example: `trunkline destination list`
+    """,
+)
 
 
 @command.command(name="list")

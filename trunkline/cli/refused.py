@@ -17,7 +17,13 @@ from trunkline.cli._frame import (
 )
 from trunkline.reports.letters import list_refused
 
-command = cyclopts.App(name="refused", help="What the gateway did not accept, and why.")
+command = cyclopts.App(
+    name="refused",
+    help="""What the gateway did not accept, and why.
+
+    Example: `trunkline refused list`
+    """,
+)
 Limit = Annotated[int, cyclopts.Parameter(help="How many at the most.")]
 
 

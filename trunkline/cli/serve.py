@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from trunkline.cli._frame import HOME_DEFAULT, CommandError, HomeOption, open_home, read_boot, say
+from trunkline.cli._frame import (
+    HOME_DEFAULT,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    open_home,
+    read_boot,
+    say,
+    say_json,
+)
 from trunkline.kit.addresses import ListenError, check_listen, free_port, split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
@@ -24,6 +33,7 @@ def command(
         str | None, cyclopts.Parameter(help="HOST:PORT of console, admin API and metrics.")
     ] = None,
     workers: Annotated[int | None, cyclopts.Parameter(help="Gateway processes.")] = None,
+    json: JsonOption = False,
 ) -> int:
     """Run a node: gateways, worker and console, until Ctrl-C or SIGTERM.
 
@@ -36,9 +46,12 @@ def command(
         _check_free(place, boot, lock)
     except (HomeError, ListenError, ValueError) as error:
         raise CommandError(str(error)) from error
-    say(f"Trunkline takes events at http://{boot.gateway.listen}")
-    say(f"and shows itself to operators at http://{boot.console.listen}")
-    sys.stdout.flush()
+    ingest, operators = f"http://{boot.gateway.listen}", f"http://{boot.console.listen}"
+    if json:
+        say_json({"ingest": ingest, "console": operators, "home": str(place.folder)})
+    else:
+        say(f"Trunkline takes events at {ingest}")
+        say(f"and shows itself to operators at {operators}")
     return _become_supervisor(place, boot, lock)
 
 

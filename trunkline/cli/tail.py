@@ -84,9 +84,10 @@ def _tail_destination(
                 _write(msgspec.json.encode(line))
             else:
                 status = f"HTTP {line.status}" if line.status else "no answer"
+                reason = "" if line.reason == status else f"  {line.reason}"
                 say(
-                    f"{line.at}  {name}  {line.events} events  attempt {line.number}  {status}"
-                    f"  {line.reason}"
+                    f"{line.at}  {name}  {line.events} event{'s' if line.events != 1 else ''}"
+                    f"  attempt {line.number}  {status}{reason}"
                 )
         clock.pause(WAIT_SECONDS / 2)
     return 0

@@ -159,7 +159,7 @@ def _received(stored: StoredEvent) -> Stage:
 
 
 def _checked(stored: StoredEvent) -> Stage:
-    facts = {"type": stored.type, "event": stored.name, "user": stored.user}
+    facts = {"type": stored.type, "event": stored.name, "user": stored.user.partition(":")[2]}
     return Stage("checked", format_ms(stored.received_ms), facts, stored.notes)
 
 

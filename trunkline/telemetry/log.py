@@ -21,7 +21,8 @@ def configure(process: str, *, is_json: bool = False, level: int = logging.INFO)
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            # Not by context variables: a thread starts without those of its maker.
+            lambda _logger, _method, event: {**event, "process": process},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -31,7 +32,6 @@ def configure(process: str, *, is_json: bool = False, level: int = logging.INFO)
         logger_factory=_Stderr,
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 class _Stderr:
