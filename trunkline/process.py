@@ -23,7 +23,7 @@ from trunkline.kit.addresses import split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
 from trunkline.state.home import Home
-from trunkline.telemetry import log
+from trunkline.telemetry import log, metrics
 from trunkline.telemetry import node as telemetry
 
 PR_SET_PDEATHSIG = 1
@@ -38,6 +38,7 @@ def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log.configure(name)
+    metrics.take_name(name)
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(name, home, boot, stamp_base))

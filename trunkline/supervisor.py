@@ -24,9 +24,8 @@ from trunkline import node, process
 from trunkline.kit.clock import Clock, SystemClock
 from trunkline.kit.settings import Boot, load_boot
 from trunkline.state.home import Home
-from trunkline.telemetry import log
+from trunkline.telemetry import log, metrics
 from trunkline.telemetry import node as telemetry
-from trunkline.telemetry.metrics import forget_process
 
 STOP_SECONDS = 9.0  # a node stops cleanly within 10 s; past this its children are killed
 RESTART_SECONDS_MAX = 5.0
@@ -87,15 +86,18 @@ class Supervisor:
 
     def _look_at(self, child: Child) -> None:
         now = self._clock.monotonic()
-        pid = child.pid
         code = child.has_died(now)
-        if code is not None and pid is not None:
+        if code is not None:
             telemetry.process_died(child.name, code)
-            forget_process(self._home.metrics_folder, pid)
+            metrics.forget_process(self._home.metrics_folder, child.name)
         if child.pid is None and now >= child.restart_at and not self._is_stopping:
             self._start(child, now)
 
     def _start(self, child: Child, now: float) -> None:
+        try:
+            metrics.keep_space(self._home.metrics_folder, child.name)
+        except OSError as error:
+            telemetry.metrics_space_missing(child.name, error)
         supervisor = os.getpid()
         pid = os.fork()
         if pid == 0:

@@ -107,6 +107,7 @@ def test_removal_ends_the_group_and_the_same_id_later_is_a_new_one(tmp_path: Pat
         await rig.run_for(1)
         assert rig.rows("SELECT COUNT(*) FROM waiting") == [(0,)]
         assert rig.rows("SELECT removed_ms > 0 FROM grp") == [(1,)]
+        await rig.run_for(61, step=0.5)
         assert rig.log.committed(EVENTS, "1") == {}, "it holds nothing back any more"
         rig.receiver.answer = lambda sent: Delivered()
         rig.snapshot = snapshot(3, destination(2, id="d1", since=3))

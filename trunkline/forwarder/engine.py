@@ -160,6 +160,7 @@ class Forwarder:
             parked_bytes_max=shutil.disk_usage(self._home.folder).total // 4,
             leave_head=self._leave_head,
             feed=self._feed,
+            look_at_clock=self._look_at_clock,
         )
         self._head = Head(self._log, self._shared, self._head_worker)
         self._catch_up = CatchUp(self._log, self._shared, self._head)
@@ -291,7 +292,6 @@ class Forwarder:
         changes.groups.pop(uid, None)
         changes.ended.append((self._clock.now_ms(), uid))
         self._writer.touch()
-        self._tasks.start(self._side_worker.run(lambda: self._log.forget(EVENTS, str(uid))))
         telemetry.group_ended(app, destination)
 
     # Now and then

@@ -369,6 +369,8 @@ class Group:
 
     def own_ms(self) -> int:
         """Return the destination's own time: it stands still while the destination is held."""
+        # A jump since the last tick would burn the horizon of what is settled before the next one.
+        self.shared.look_at_clock()
         return self.standing.own_ms(self.shared.clock.now_ms())
 
     def park(self, cause: Cause, reason: str) -> None:

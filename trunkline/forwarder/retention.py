@@ -48,6 +48,7 @@ class Retention:
         self._worker = worker
         self._keep_ms = int(keep_days * DAY_MS)
         self._bytes_max = log_bytes_max
+        self._forgotten: set[int] = set()
 
     async def run(self) -> None:
         """Forget for ever, a little at a time."""
@@ -71,17 +72,22 @@ class Retention:
     async def retain(self, now_ms: int) -> None:
         """Commit what is safe on disk, and remove segments that nobody needs."""
         positions = {uid: group.book.position() for uid, group in self._groups.items()}
-        await self._shared.writer.checkpoint()
+        ended = await self._shared.writer.transact(_ended)
         # Stamps are nanoseconds on a base of Unix time (node.py), so a wall time bounds them.
         since = (now_ms - self._keep_ms) * 1_000_000
 
         def work() -> None:
             for uid, position in positions.items():
                 self._log.commit(EVENTS, str(uid), {PARTITION: position})
+            # Once in each process: what the log forgot may be back after a power loss.
+            for uid in ended - self._forgotten:
+                self._log.forget(EVENTS, str(uid))
+                self._forgotten.add(uid)
             self._log.retain(EVENTS, since, self._bytes_max)
 
         try:
-            await self._worker.run(work)
+            if await self._shared.writer.checkpoint():
+                await self._worker.run(work)
         except Exception as error:  # a shelf's own errors; a full disk must not end deliveries
             telemetry.retention_failed(error)
 
@@ -93,6 +99,12 @@ class Retention:
         ).fetchone()
         if ended is not None:
             _delete_group(db, int(ended[0]))
+
+
+def _ended(db: apsw.Connection) -> frozenset[int]:
+    """Return the destinations that were removed, as long as they are remembered."""
+    rows = db.execute("SELECT uid FROM grp WHERE removed_ms IS NOT NULL")
+    return frozenset(int(uid) for (uid,) in rows)
 
 
 def _delete_fates(db: apsw.Connection, before_ms: int) -> bool:

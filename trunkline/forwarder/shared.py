@@ -44,6 +44,7 @@ class Shared:
         tasks: Tasks,
         leave_head: Callable[[Group, int], None],
         feed: Callable[[Group], None],
+        look_at_clock: Callable[[], None],
     ) -> None:
         self.clock = clock
         self.random = random
@@ -57,6 +58,7 @@ class Shared:
         self.parked_bytes_max = parked_bytes_max
         self.leave_head = leave_head
         self.feed = feed
+        self.look_at_clock = look_at_clock
         self.head = 0
         self.version = 0
         self.bytes = 0

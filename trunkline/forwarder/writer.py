@@ -18,7 +18,7 @@ import apsw
 from trunkline.forwarder.changes import Changes
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
-from trunkline.state.db import open_writer
+from trunkline.state.db import checkpoint, open_writer
 from trunkline.state.forwarder import MIGRATIONS, read_setting
 from trunkline.telemetry import forwarder as telemetry
 
@@ -113,10 +113,13 @@ class Writer:
                     self._unsaved = None
                     return result
 
-    async def checkpoint(self) -> None:
-        """Bring everything saved so far into the file itself, synced."""
+    async def checkpoint(self) -> bool:
+        """Save, and bring what is saved into the file itself, synced.
+
+        False where a reader was in the way of a part: then a power loss may still take it back.
+        """
         await self.transact(_nothing)
-        await self._worker.run(lambda: self._connection.pragma("wal_checkpoint(TRUNCATE)"))
+        return await self._worker.run(lambda: checkpoint(self._connection))
 
     async def close(self) -> None:
         """Save the last, and close. What a full disk does not take now will be delivered again."""

@@ -58,6 +58,7 @@ def recover(
         appender = log.appender(EVENTS, EVENTS_PARTITION)
         undo.callback(appender.close)
         _check_log(log, books, index)
+        _hold_events(log)
         replay(log, books, index, index.covered(books.id_files, books.events_next))
         # Files that are gone with their EVENTS: nothing is expected of them any more.
         books.forget_id_files([name for name in books.id_files if name not in index.marks()])
@@ -96,6 +97,13 @@ def _check_log(log: EventLog, books: Books, index: IdIndex) -> None:
     done = _origins_of(log)
     books.start_over({p: min(next_, done.get(p, 0)) for p, next_ in books.positions.items()})
     index.drop_all()
+
+
+def _hold_events(log: EventLog) -> None:
+    """Keep EVENTS until the index was synced past it (`Upkeep.sync`), from the first start on."""
+    if not log.committed(EVENTS, GROUP):
+        begin = log.begins(EVENTS).get(EVENTS_PARTITION, 0)
+        log.commit(EVENTS, GROUP, {EVENTS_PARTITION: begin})
 
 
 def _origins_of(log: EventLog) -> dict[int, int]:

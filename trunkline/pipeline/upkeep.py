@@ -1,7 +1,8 @@
 """What the pipeline does beside its steps: commit, sync, let old things go.
 
 ACCEPTED is let go of only after the books were synced: until then a power loss may take positions
-back, and the records behind them are needed again. EVENTS was synced when its append returned.
+back, and the records behind them are needed again. EVENTS was synced when its append returned; it
+is kept, though, until books and index were synced past it, since both are made again from it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.settings import PipelineSettings
-from trunkline.model.record import ACCEPTED
+from trunkline.model.record import ACCEPTED, EVENTS
 from trunkline.model.snapshot import Snapshot
-from trunkline.pipeline.recovery import GROUP, Parts
+from trunkline.pipeline.recovery import EVENTS_PARTITION, GROUP, Parts
 from trunkline.state.ids import DAY_MS
 from trunkline.telemetry import pipeline as telemetry
 
@@ -59,9 +60,11 @@ class Upkeep:
             self._expire(parts, snapshot)
         self._shorten(parts)
         telemetry.ids_held(parts.index.ids)
-        parts.index.checkpoint()  # for a short replay only: what it lacks is in EVENTS
+        is_index_synced = parts.index.checkpoint()
         if not parts.books.checkpoint():
             return False
+        if is_index_synced:  # what the index may still lack is made again from EVENTS
+            self._log.commit(EVENTS, GROUP, {EVENTS_PARTITION: parts.books.events_next})
         parts.index.unlink(self._released)
         self._released.clear()
         self._log.commit(ACCEPTED, GROUP, parts.books.positions)

@@ -1,5 +1,9 @@
 """The registry of metrics. Every process of a node writes to files that the console adds up.
 
+The files belong to a process's *name*, so that one that is started again goes on with them, and
+their space is taken before they are written to: they are written through memory, where a page that
+finds no room on a full disk kills its process (SIGBUS) instead of failing a call.
+
 `list_metrics` is the reference page's source: a metric that is not made here does not exist.
 """
 
@@ -11,14 +15,24 @@ from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import (
-    MultiProcessCollector,
-    mark_process_dead,  # pyright: ignore[reportUnknownVariableType] its stubs lack the types
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    values,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 REGISTRY = CollectorRegistry()
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it at import
+FILE_BYTES = 262_144  # some 1,500 series; what is above grows, and has no space kept
+_KINDS = ("counter", "gauge_livesum", "gauge_mostrecent", "histogram")
+_process = "supervisor"
+
+if FOLDER_VARIABLE in os.environ:
+    values.ValueClass = values.MultiProcessValue(lambda: _process)  # pyright: ignore[reportUnknownMemberType] no stubs
 
 
 class Metric(Struct, frozen=True):
@@ -73,6 +87,30 @@ def render() -> bytes:
     return generate_latest(registry)
 
 
-def forget_process(folder: Path, pid: int) -> None:
-    """Leave a dead process out of the gauges that are added up; its counters stay."""
-    mark_process_dead(pid, str(folder))
+def take_name(process: str) -> None:
+    """Write to the files of this process of the node from now on; before the first metric moves."""
+    global _process
+    _process = process
+
+
+def keep_space(folder: Path, process: str) -> None:
+    """Take the disk space of a process's files, where they have none yet. Raises `OSError`."""
+    for kind in _KINDS:
+        fd = os.open(folder / f"{kind}_{process}.db", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < FILE_BYTES:
+                os.posix_fallocate(fd, 0, FILE_BYTES)
+        finally:
+            os.close(fd)
+
+
+def forget_process(folder: Path, process: str) -> None:
+    """Leave a dead process out of the gauges that are added up; its counters stay.
+
+    Emptied, not removed: the next of its name may start on a full disk.
+    """
+    try:
+        with (folder / f"gauge_livesum_{process}.db").open("r+b") as file:
+            file.write(b"\0" * 8)  # how much of it is in use: nothing
+    except OSError:
+        return  # it was never made, or never had room: nothing is in it

@@ -28,3 +28,8 @@ def process_died(process: str, code: int | None) -> None:
 def process_killed(process: str) -> None:
     """A process did not stop in time and was killed. Nothing acknowledged is lost by that."""
     get_logger().warning("process_killed", name=process)
+
+
+def metrics_space_missing(process: str, error: OSError) -> None:
+    """The disk has no room for a process's metrics: the process may die until there is."""
+    get_logger().error("metrics_space_missing", name=process, error=str(error))
