@@ -210,9 +210,9 @@ def test_the_cost_of_a_new_id_does_not_grow_with_what_is_stored(tmp_path: Path) 
     index.put_many([(id_key("shop", "m1"), IdEntry(0, 1, 0, large.serial, NOW_MS))], large.serial)
     reader = IdReader(large.folder)
     reader.find("shop", "opens the files")
-    started = time.perf_counter()
+    started = time.process_time()
     assert reader.find("shop", "m1") is not None
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
     reader.close()
     small.index.close()
     index.close()
