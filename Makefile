@@ -34,7 +34,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 test: $(READY) client-libraries lint ## everything from nothing, then the whole suite
-	$(PYTEST) -n 2 --dist loadfile tests
+	$(PYTEST) -q -n 2 -m "not slow and not clients" tests
+	$(PYTEST) -m "slow or clients" tests # whole nodes, one after the other: they want the machine
 
 client-libraries: $(READY) # what is missing here is said, and its tests say so again; under CI it is a failure
 	@$(BIN)/python -m tests.support.client_libraries
