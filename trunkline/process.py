@@ -28,7 +28,7 @@ from trunkline.telemetry import node as telemetry
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
-WORKER_NICENESS = 5  # accepting goes before forwarding when both want the processor
+WORKER_NICENESS = 10  # accepting goes before forwarding when both want the processor
 
 
 def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> None:

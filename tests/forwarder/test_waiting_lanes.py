@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.forwarding import Answer, Rig, Sent, destination, event, run, snapshot
 from trunkline.model.outcome import Delivered, Outcome, Retry
 
@@ -153,5 +155,34 @@ def test_events_without_order_wait_each_in_a_lane_of_its_own(tmp_path: Path) -> 
         lanes = rig.rows("SELECT lane, user FROM waiting ORDER BY id")
         assert lanes == [("o:0", "u:a"), ("o:1", "u:a")]
         await rig.crash()
+
+    run(story)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_wall_clock_that_is_set_back_makes_no_lane_wait_longer(
+    tmp_path: Path, is_running: bool
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path, waiting_seconds=1)
+        rig.receiver.answer = lambda sent: Retry("busy")
+        await rig.start()
+        rig.put(event("m0", "a"))
+        await rig.run_for(10)
+        assert rig.rows("SELECT COUNT(*) FROM waiting") == [(1,)]
+        if is_running:
+            rig.clock.jump(-7200)
+            await rig.run_for(1)
+        await rig.crash()
+        if not is_running:
+            rig.clock.jump(-7200)
+        rig.receiver.answer = lambda sent: Delivered()
+        await rig.start()
+        await rig.run_for(1)
+        await rig.crash()  # before the lane was due: the file says the same to the next one
+        await rig.start()
+        await rig.run_for(70, step=0.5)
+        assert rig.delivered() == ["m0"]
+        await rig.stop()
 
     run(story)

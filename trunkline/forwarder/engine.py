@@ -13,6 +13,7 @@ import asyncio
 import random as dice
 import shutil
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import apsw
 from msgspec import Struct
@@ -37,7 +38,7 @@ from trunkline.forwarder.retention import Retention
 from trunkline.forwarder.shared import Kinds, Shared
 from trunkline.forwarder.space import Space
 from trunkline.forwarder.threads import Threads, WorkThread
-from trunkline.forwarder.waiting import ROW_COLUMNS, item_of_row
+from trunkline.forwarder.waiting import ROW_COLUMNS, item_of_row, shift_due
 from trunkline.forwarder.writer import Writer
 from trunkline.kit.bell import Bell
 from trunkline.kit.clock import Clock
@@ -165,7 +166,7 @@ class Forwarder:
         self._head = Head(self._log, self._shared, self._head_worker)
         self._catch_up = CatchUp(self._log, self._shared, self._head)
         self._jobs = Jobs(self._log, self._shared, self.groups, self._side_worker)
-        self._take_over(await self._writer.open(_load))
+        self._take_over(await self._writer.open(partial(_load, self._clock.now_ms())))
         self._tasks.start(self._work())
 
     def _leave_head(self, group: Group, offset: int) -> None:
@@ -219,6 +220,7 @@ class Forwarder:
             "snapshot": str(self._shared.version),
             "ahead": "" if ahead is None else str(ahead),
             "newest": str(self._head.newest),
+            "saved_ms": str(self._clock.now_ms()),
         }
         self._saved_head = self._shared.head
         return self._clock.now_ms(), self._shared.version, settings
@@ -318,6 +320,8 @@ class Forwarder:
             for group in self.groups.values():
                 group.standing.shift(jump_ms)
                 group.book.touch()
+        if jump_ms < -JUMP_MS:
+            self._tasks.start(self._writer.transact(partial(shift_due, now_ms, jump_ms)))
 
     def _look_at_parked(self) -> None:
         parked = [group for group in self.groups.values() if group.standing.state == "parked"]
@@ -389,8 +393,11 @@ class Forwarder:
         await self._tasks.end()
 
 
-def _load(db: apsw.Connection) -> Loaded:
+def _load(now_ms: int, db: apsw.Connection) -> Loaded:
     """Read everything that memory needs at the start."""
+    saved_ms = int(read_setting(db, "saved_ms") or 0)
+    if saved_ms > now_ms:  # the wall clock was set back since
+        shift_due(now_ms, now_ms - saved_ms, db)
     groups = read_groups(db)
     head = read_setting(db, "head")
     ahead = read_setting(db, "ahead")

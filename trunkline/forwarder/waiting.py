@@ -140,6 +140,14 @@ def read_lanes(
     return items
 
 
+def shift_due(now_ms: int, jump_ms: int, db: apsw.Connection) -> None:
+    """Bring due times along when the wall clock is set back: a lane waits for what was left.
+
+    When it is set forward they are only due sooner, and only after the next start.
+    """
+    db.execute("UPDATE waiting SET due_ms=due_ms+? WHERE due_ms>?", (jump_ms, now_ms))
+
+
 def read_oldest_lane(db: apsw.Connection, uid: int, but: str) -> str | None:
     """Return the lane of the oldest waiting event, leaving one lane out ("": none)."""
     row = db.execute(

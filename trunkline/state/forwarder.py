@@ -151,7 +151,7 @@ class GroupRow(Struct, frozen=True, array_like=True):
 
 
 def read_setting(db: apsw.Connection, name: str) -> str | None:
-    """Return a setting of the file: head, snapshot, ahead, inbox, next_id."""
+    """Return a setting of the file: head, snapshot, ahead, newest, saved_ms, inbox, next_id."""
     row = db.execute("SELECT value FROM setting WHERE name=?", (name,)).fetchone()
     return str(row[0]) if row else None
 
