@@ -119,16 +119,16 @@ def test_an_event_goes_through_at_once_and_a_stop_is_prompt(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("events", "waited_seconds"), [(3, 0), (40, 0.02)])
 def test_it_waits_for_more_only_where_events_come_in_a_stream(
-    tmp_path: Path, events: int, waited_seconds: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int, waited_seconds: float
 ) -> None:
     world = World(tmp_path)
     world.accept(*(event(f"m{number}") for number in range(events)))
     stop = threading.Event()
-    pauses = list[float]()
+    pause, pauses = world.clock.pause, list[float]()
 
     def count(seconds: float) -> None:
         pauses.append(seconds)
-        FakeClock.pause(world.clock, seconds)
+        pause(seconds)
         stop.set()
 
     def read_or_stop(*_: object) -> bool:
@@ -139,7 +139,7 @@ def test_it_waits_for_more_only_where_events_come_in_a_stream(
     world.pipeline.recover()
     parts = world.pipeline._parts  # pyright: ignore[reportPrivateUsage] where it would wait
     assert parts is not None
-    parts.reader.wait = read_or_stop
+    monkeypatch.setattr(parts.reader, "wait", read_or_stop)
     world.pipeline.run(stop)
     assert len(world.output_ids()) == events
     assert sum(pauses) == pytest.approx(waited_seconds)
