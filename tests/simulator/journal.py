@@ -38,7 +38,11 @@ class Journal:
     def listening(self) -> Generator[None]:
         """Take down what the engines log, and give them their logger back afterwards."""
         before = structlog.get_config()
-        structlog.configure(processors=[self._take_down], cache_logger_on_first_use=False)
+        structlog.configure(
+            processors=[self._take_down],
+            wrapper_class=structlog.make_filtering_bound_logger(0),  # every line, whoever set what
+            cache_logger_on_first_use=False,
+        )
         try:
             yield
         finally:

@@ -24,7 +24,11 @@ def open_writer(
     path.parent.mkdir(parents=True, exist_ok=True)
     db = apsw.Connection(str(path), vfs=vfs)
     db.set_busy_timeout(5000)
-    db.execute("PRAGMA journal_mode=WAL")
+    try:
+        use_wal(db)
+    except apsw.Error:
+        db.close(True)
+        raise
     db.execute(f"PRAGMA synchronous={sync}")
     db.execute("PRAGMA temp_store=MEMORY")
     version = int(db.pragma("user_version"))
@@ -39,6 +43,17 @@ def open_writer(
             db.execute(script)
             db.execute(f"PRAGMA user_version={number}")
     return db
+
+
+def use_wal(db: apsw.Connection) -> None:
+    """Have a file write a log ahead. Raises `apsw.Error` where it does not.
+
+    SQLite itself goes on without one where a sync fails just then. It would keep a rollback journal
+    whose removal it does not sync: after a power loss that would undo a commit that had returned.
+    """
+    mode = db.execute("PRAGMA journal_mode=WAL").get
+    if mode != "wal":
+        raise apsw.IOError(f"the journal mode stays {mode!r}; expected 'wal'")
 
 
 def open_reader(path: Path) -> apsw.Connection | None:

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from trunkline.kit.eventlog import LogFailure, LogFull
+from trunkline.state.db import use_wal
 from trunkline.state.segment import close_quietly
 
 _SCHEMA = """
@@ -87,7 +88,7 @@ class Groups:
             try:
                 db.set_busy_timeout(5000)
                 # Several processes may make the file at the same moment: the lock comes first.
-                db.execute("PRAGMA journal_mode=WAL")
+                use_wal(db)
                 db.execute("PRAGMA synchronous=NORMAL")
                 if db.pragma("user_version") == 0:
                     with _Immediate(db):

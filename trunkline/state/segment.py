@@ -33,6 +33,7 @@ import apsw
 import msgspec
 
 from trunkline.kit.eventlog import Fetched, LogFailure, Record
+from trunkline.state.db import use_wal
 from trunkline.telemetry import eventlog as telemetry
 
 APPLICATION_ID = 0x54524B4C  # "TRKL"
@@ -183,7 +184,7 @@ class SegmentWriter:
     def _prepare(self, now_ms: int) -> None:
         db = self._db
         version = _version(db, self.path)
-        db.execute("PRAGMA journal_mode=WAL")
+        use_wal(db)
         if version == 0:
             db.execute("BEGIN IMMEDIATE")
             db.execute(_SCHEMA)
