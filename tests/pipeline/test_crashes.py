@@ -344,8 +344,8 @@ def test_power_lost_at_any_write_again_and_again() -> None:
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="EVENTS ends at 103 where the books know of 128. Either the test's disk forgets a name "
-    "too early (PowerVFS.sync_folder) or a segment is not synced where it must be: not known yet.",
+    reason="The books' position in EVENTS is 128 where EVENTS ends at 103, and no record of EVENTS "
+    "was lost: recovery starts over and the ledger counts some records twice. Cause not known yet.",
 )
 def test_a_chain_of_power_losses_that_is_not_understood() -> None:
     live_through(587, crashes=6)
