@@ -344,9 +344,9 @@ def test_power_lost_at_any_write_again_and_again() -> None:
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="A segment that a crash left half made is made again; the removal of its rollback journal "
-    "is not synced, comes back, and undoes synced commits. PowerVFS syncs no folder for a log whose "
-    "name is kept already, where SQLite does; and the appender syncs the folder only when it rolls.",
+    reason="A segment that a crash left half made is made again; the removal of its rollback "
+    "journal is not synced, comes back, and undoes synced commits. PowerVFS syncs no folder for a "
+    "log whose name is kept, where SQLite does; the appender syncs it only when it rolls.",
 )
 def test_a_chain_of_power_losses_that_is_not_understood() -> None:
     live_through(587, crashes=6)
