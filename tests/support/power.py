@@ -184,7 +184,9 @@ class PowerVFS(apsw.VFS):
                 shadow = _Shadow(there.read_bytes() if there.exists() else None)
             elif shadow.is_deleted or not Path(path).exists():
                 shadow = _Shadow(None, bytes(shadow.kept) if shadow.is_name_kept else shadow.ghost)
-            shadow.syncs_folder |= bool(flags[0] & _LOGS) and not shadow.is_name_kept
+            # Also a log that was there before: strace shows the folder's fdatasync right behind the
+            # first fdatasync of each connection's log.
+            shadow.syncs_folder |= bool(flags[0] & _LOGS)
             file = _PowerFile(self, shadow, path, name, flags)
             self._shadows[path] = shadow
             return file
