@@ -1,4 +1,4 @@
-"""The four outcomes of an attempt to deliver an event. There is no fifth.
+"""The four outcomes of an attempt to deliver an event, and the two ways an event comes to none.
 
 Which answer of a destination leads to which outcome, unless its kind says otherwise, is decided in
 the delivery contract and computed here by `outcome_of_status`, so that no kind can forget a case.
@@ -34,7 +34,25 @@ class Blocked(Struct, frozen=True, tag="blocked"):
     reason: str
 
 
+class Filtered(Struct, frozen=True, tag="filtered"):
+    """A filter of the playbook dropped the event: nothing was sent. `reason` goes to the ledger."""
+
+    reason: str
+
+
+class Unshaped(Struct, frozen=True, tag="unshaped"):
+    """The playbook could not shape the event: a dead letter; nothing was sent.
+
+    `partial` is the output so far as JSON. The destination is not at fault, so the fuse does not
+    count it.
+    """
+
+    reason: str
+    partial: bytes = b""
+
+
 Outcome = Delivered | Retry | Rejected | Blocked
+Unsent = Filtered | Unshaped
 
 RETRY_STATUSES = frozenset({408, 425, 429})
 BLOCKED_STATUSES = frozenset({401, 403, 404, 405, 407, 410})

@@ -81,6 +81,8 @@ class Destination(Struct, frozen=True):
 
     `uid` is never used twice: the same id made again later is another destination.
     `since` is the snapshot that created it: it gets events accepted under that one and later.
+    `playbook` is the deployed revision as JSON, empty for the kind's own form of an event;
+    `shadow` is a revision that runs beside it and sends nothing.
     """
 
     uid: int
@@ -95,6 +97,10 @@ class Destination(Struct, frozen=True):
     consent: tuple[str, ...]
     historical: bool
     since: int
+    playbook: bytes = b""
+    revision: int = 0
+    shadow: bytes = b""
+    shadow_revision: int = 0
 
 
 class App(Struct, frozen=True, dict=True):
