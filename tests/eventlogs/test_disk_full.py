@@ -96,6 +96,28 @@ def test_a_log_opens_on_a_full_disk_and_takes_records_when_there_is_room(small_d
     log.close()
 
 
+def test_a_log_opens_where_not_one_byte_is_free(small_disk: Path) -> None:
+    log = SqliteEventLog(small_disk / "log", FakeClock(), reserve_bytes=RESERVE)
+    log.appender("accepted", 0).append(batch(1))
+    log.close()
+    os.truncate(small_disk / "log/accepted/0/lock", 0)
+    (small_disk / "log/reserve").unlink(missing_ok=True)
+    with (
+        (small_disk / "ballast").open("wb", buffering=0) as ballast,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        while True:
+            ballast.write(bytes(4096))
+    log = SqliteEventLog(small_disk / "log", FakeClock(), reserve_bytes=RESERVE)
+    appender = log.appender("accepted", 0)
+    with pytest.raises(LogFull):
+        appender.append(batch(2))
+    (small_disk / "ballast").unlink()
+    appender.append(batch(3))
+    assert read_all(log) == [record.value for record in [*batch(1), *batch(3)]]
+    log.close()
+
+
 def test_the_reserve_holds_blocks_and_comes_back_when_twice_its_size_is_free(
     small_disk: Path,
 ) -> None:

@@ -284,8 +284,11 @@ class PartitionLock:
                 f"{folder}: process {holder} appends to this partition; "
                 "a partition has one appender at a time, so stop that one or take another partition"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        # Who holds it is a courtesy to the one who is refused: a disk without a free byte must not
+        # keep the appender from opening and saying that the disk is full.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Let another have it."""
