@@ -13,6 +13,7 @@ from trunkline.cli import build
 from trunkline.kit.describe import describe_kind
 from trunkline.kit.settings import list_settings
 from trunkline.model.refusal import ERRORS
+from trunkline.model.refusal_rest import REST_ERRORS
 from trunkline.node import destination_kinds
 from trunkline.telemetry.metrics import list_metrics
 
@@ -52,7 +53,8 @@ def settings_page() -> str:
 
 def errors_page() -> str:
     rows = [
-        (row.protocol, f"`{row.code}`", str(row.status), row.sentence, row.hint) for row in ERRORS
+        (row.protocol, f"`{row.code}`", str(row.status), row.sentence, row.hint)
+        for row in (*ERRORS, *REST_ERRORS)
     ]
     return (
         "# Errors a caller can see\n\n"

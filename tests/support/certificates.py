@@ -12,10 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, host: str, *, days_left: float = 1.0) -> tuple[ssl.SSLContext, bytes]:
+def self_signed(
+    folder: Path, host: str, *more_hosts: str, days_left: float = 1.0
+) -> tuple[ssl.SSLContext, bytes]:
     """Return a server's TLS context and its certificate in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    hosts = x509.SubjectAlternativeName([x509.DNSName(each) for each in (host, *more_hosts)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -25,7 +28,7 @@ def self_signed(folder: Path, host: str, *, days_left: float = 1.0) -> tuple[ssl
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(now + timedelta(days=days_left))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(hosts, critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)

@@ -57,7 +57,7 @@ def find_route(protocol: Protocol, method: str, path: str) -> tuple[Route, dict[
     """Return the route of a path and its parameters, as the gateway would; a slash ends alike."""
     asked = path.rstrip("/").split("/")
     for route in protocol.routes:
-        parts = route.path.split("/")
+        parts = route.path.rstrip("/").split("/")
         if route.method == method and len(parts) == len(asked) and _fits(parts, asked):
             pairs = zip(parts, asked, strict=True)
             return route, {part[1:-1]: text for part, text in pairs if part.startswith("{")}

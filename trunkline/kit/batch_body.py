@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -24,6 +24,8 @@ from trunkline.kit.times import parse_time_ms
 from trunkline.kit.tracking_checks import EVENT_BYTES_MAX, Problem, describe, problem
 from trunkline.model import refusal
 from trunkline.model.event import JsonObject
+
+T = TypeVar("T")
 
 # Each event is stored with its envelope, so a small body could otherwise become gigabytes in the
 # log: 2,500 events with this one are 20 MB at most. Java's and Go's have 200 bytes.
@@ -157,7 +159,7 @@ def read_batch(body: bytes) -> Batch | Problem:
     try:
         wire = _decode_wire(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = _read_wire_again(body)
+        found = decode_again(body, _decode_wire, _explain_batch)
         if isinstance(found, Problem):
             return found
         wire = found
@@ -166,28 +168,41 @@ def read_batch(body: bytes) -> Batch | Problem:
     return _read_envelope(wire, wire.batch)
 
 
-def _read_wire_again(body: bytes) -> _Wire | Problem:
-    """Read what the fast decoder refused: mended first, so that only the events at fault fail."""
+def decode_again(
+    body: bytes, decode: Callable[[bytes], T], explain: Callable[[Any], Problem]
+) -> T | Problem:
+    """Decode what the fast decoder refused: mended, so that only the events at fault fail.
+
+    `decode` cuts a body open and raises `msgspec.MsgspecError`; `explain` says what is wrong with
+    a value that is JSON and has not its shape.
+    """
     mended = body.removeprefix(_BOM)
     if b"NaN" in mended or b"Infinity" in mended:
         mended = _NO_NUMBER.sub(_put_number, mended, _MENDED_MAX)
     if b"\\ud" in mended or b"\\uD" in mended:
         mended = _HALF_PAIR.sub(_put_replacement, mended, _MENDED_MAX)
     try:
-        return _decode_wire(mended)
+        return decode(mended)
     except RecursionError:
-        return _read_deep_wire(mended)
+        return _decode_deep(mended, decode)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         if len(body) > _EXPLAINED_BYTES_MAX:
             return problem(refusal.TRACKING_NOT_JSON, problem=str(error))
-    return _explain_batch(body)
+    try:
+        value, clean = decode_repaired(body)
+    except JsonError as error:
+        return explain_json(error)
+    try:
+        return decode(clean)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return explain(value)
 
 
-def _read_deep_wire(body: bytes) -> _Wire | Problem:
-    """Read a batch of which an event nests too deep, so that only this one is refused."""
+def _decode_deep(body: bytes, decode: Callable[[bytes], T]) -> T | Problem:
+    """Decode a batch of which an event nests too deep, so that only this one is refused."""
     try:
         if len(body) <= _EXPLAINED_BYTES_MAX:  # 0.2 s for that much of nothing but brackets
-            return _decode_wire(_cut_levels(body))
+            return decode(_cut_levels(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # no JSON either: it is told of the first fault
     return problem(refusal.TRACKING_TOO_DEEP, limit=str(DEPTH_MAX))
@@ -210,14 +225,8 @@ def _cut_levels(body: bytes) -> bytes:
     return b"".join([*kept, body[at:]])
 
 
-def _explain_batch(body: bytes) -> _Wire | Problem:
-    try:
-        value, clean = decode_repaired(body)
-    except JsonError as error:
-        return explain_json(error)
-    if not isinstance(value, dict) or not isinstance(cast("JsonObject", value).get("batch"), list):
-        return problem(refusal.TRACKING_ENVELOPE, came=_describe_batch(value))
-    return _decode_wire(clean)
+def _explain_batch(value: Any) -> Problem:
+    return problem(refusal.TRACKING_ENVELOPE, came=_describe_batch(value))
 
 
 def _put_number(match: re.Match[bytes]) -> bytes:

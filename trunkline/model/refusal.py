@@ -1,4 +1,4 @@
-"""Every error that a caller of the ingest port can see, in one table.
+"""Every error that a caller of the ingest port can see, in one table; REST's in `refusal_rest.py`.
 
 The answers are made from these rows and the reference page is generated from them, so that neither
 can say what the other does not. A `{word}` in a sentence or a hint is filled in by the protocol:
