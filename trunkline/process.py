@@ -23,7 +23,7 @@ from trunkline.kit.addresses import split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
 from trunkline.state.home import Home
-from trunkline.telemetry import log, metrics
+from trunkline.telemetry import http_out, log, metrics
 from trunkline.telemetry import node as telemetry
 
 PR_SET_PDEATHSIG = 1
@@ -81,6 +81,7 @@ async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
     try:
         await path.forwarder.run(stop)
     finally:
+        http_out.tell()
         halt.set()
         await pipeline
     path.pipeline.close()

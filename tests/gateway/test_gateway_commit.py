@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 import pytest
 
-from tests.support.gateway_rig import Client, LogFailure, PlainProtocol, Rig, running_gateway
+from tests.support.gateway_rig import (
+    Client,
+    ListAppender,
+    LogFailure,
+    PlainProtocol,
+    Rig,
+    running_gateway,
+)
 from trunkline.gateway.addresses import Callers
+from trunkline.gateway.committer import Committer
+from trunkline.gateway.refusals import Refusals
 from trunkline.gateway.routes import RouteTable
 from trunkline.kit.addresses import ListenError, check_listen
+from trunkline.kit.clock import SystemClock
+from trunkline.kit.eventlog import Record
 from trunkline.kit.settings import GatewaySettings
 from trunkline.model.record import AcceptedRefusal
+from trunkline.telemetry.gateway import Tally
 
 EVENT = b'{"users":["1"]}'
 
@@ -127,3 +142,33 @@ def test_a_port_in_use_is_refused_with_its_name() -> None:
 def test_trusted_proxies_that_are_no_addresses_are_refused() -> None:
     with pytest.raises(ValueError, match=r"gateway\.trusted_proxies: .*proxy\.local"):
         Callers(GatewaySettings(trusted_proxies=("proxy.local",)).trusted_proxies)
+
+
+def test_the_yes_is_said_once_the_append_returned_and_a_failing_one_keeps_nobody_waiting() -> None:
+    said: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("this answer cannot be sent")
+
+    async def story() -> None:
+        appender, stamps = ListAppender(), itertools.count()
+        refusals = Refusals(lambda: next(stamps), Tally())
+        committer = Committer(appender, refusals, SystemClock())
+        record = Record(b"key", b"value", 1)
+        appender.gate.clear()
+        broken = committer.submit([record], 5, fail)
+        good = committer.submit([record], 5, lambda: said.append("good"))
+        assert broken is not None and good is not None
+        await asyncio.sleep(0.02)
+        assert not said and not good.done()
+        appender.gate.set()
+        assert await good is None and said == ["good"]
+        with pytest.raises(RuntimeError):
+            await broken
+        appender.failure = LogFailure("broken")
+        refused = committer.submit([record], 5, lambda: said.append("refused"))
+        assert refused is not None and isinstance(await refused, LogFailure)
+        assert said == ["good"]
+        await committer.close()
+
+    asyncio.run(story())

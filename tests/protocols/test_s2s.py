@@ -446,3 +446,54 @@ def test_every_failure_of_the_gateway_is_said_in_the_shape_that_callers_parse(co
     assert body["type"] == body["message"]
     assert body["description"] == "a sentence"
     assert answer.headers == (("Retry-After", "7"),)
+
+
+# What may stand in a field, as JSON text: mostly what is plain, else what only the checks know.
+_TEXTS = ('""', '"null"', "null", '"' + "é" * 200 + '"', '"\\ud800"', '"IRR"', '"XAU"', '"é"')
+_NUMBERS = ("true", "1e400", "9" * 320, "18446744073709551616", "-0", '"5"', "[1]", "null", "-2.50")
+_TIMES = (f'"{NOW_MS}"', str(NOW_MS // 1000), str(NOW_MS * 2), "1", "null", "1.5", "true")
+
+
+def _mostly(plain: str, others: tuple[str, ...]) -> st.SearchStrategy[str]:
+    return st.sampled_from((plain,) * (6 * len(others)) + others)
+
+
+def _object(keys: tuple[str, ...], values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pairs = st.lists(st.tuples(st.sampled_from(keys), values), max_size=4)
+    return pairs.map(lambda found: "{" + ",".join(f'"{k}":{v}' for k, v in found) + "}")
+
+
+_FIELDS = st.fixed_dictionaries(
+    {
+        "metrixUserId": _mostly('"user-1"', _TEXTS),
+        "eventSlug": _mostly('"taqsq"', ('"gone"', "null", "7")),
+        "eventTime": _mostly(str(NOW_MS), _TIMES),
+        "advertisingId": _mostly('"A-1"', _TEXTS),
+    },
+    optional={
+        "idfa": st.sampled_from(("null", '""', '"null"', '"A-1"')),
+        "metrixSessionId": _mostly('"s"', _TEXTS),
+        "customAttributes": _object(
+            ("_currency", "_currency", "_order_id", "k" * 130, "\\u0061", "_revenue"),
+            _mostly('"IRR"', _TEXTS),
+        ),
+        "customMetrics": _object(
+            ("_revenue", "_revenue", "items", "_currency", "\\u0061"), _mostly("53.75", _NUMBERS)
+        ),
+        "deviceIp": _mostly('"1.2.3.4"', ('"::1"', '"x"', '""', "null")),
+        "messageId": _mostly('"m-1"', ('""', '"null"', "7", "null", f'"{"m" * 101}"')),
+        "unknown": st.sampled_from(("1", "[[]]", '"é"')),
+    },
+)
+
+
+@given(_FIELDS)
+def test_the_plain_way_answers_and_stores_what_the_checks_do(fields: dict[str, str]) -> None:
+    body = ("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}").encode()
+
+    def judge(headers: dict[str, str]) -> Decoded:
+        request = make_request(body, headers={**HEADERS, **headers})
+        return S2SProtocol(Random(7)).decode(request, SNAPSHOT)
+
+    # A request that names no id in the header for one is sent through all checks.
+    assert judge({}) == judge({"idempotency-key": ""})

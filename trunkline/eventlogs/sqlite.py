@@ -250,7 +250,7 @@ class SqliteAppender(Appender):
             return range(0)
         begin = self._log.clock.monotonic()
         with self._lock:
-            writer = self._ready(sum(len(record.value) for record in records))
+            writer = self._ready(sum([len(record.value) for record in records]))
             blocks = encode_blocks(records, writer.end, writer.last)
             try:
                 writer.write(blocks)

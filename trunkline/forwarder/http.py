@@ -108,6 +108,7 @@ class HttpSender:
         self._resolver.close()
         await self._clients.close()
         self._metrics.clients(0)
+        self._metrics.close()
 
     async def _pins(
         self, target: _Target, timeout_seconds: float, *, allow_private: bool

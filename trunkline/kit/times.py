@@ -45,7 +45,9 @@ def parse_time_ms(value: object) -> int | None:
 
 def format_ms(ms: int) -> str:
     """Return `2026-11-20T10:15:30.000Z`. Beyond the years 0001 to 9999: the nearest end."""
-    second, milli = divmod(min(max(ms, MS_MIN), MS_MAX), 1000)
+    if not MS_MIN <= ms <= MS_MAX:
+        ms = min(max(ms, MS_MIN), MS_MAX)
+    second, milli = divmod(ms, 1000)
     return f"{_format_second(second)}.{milli:03}Z"
 
 

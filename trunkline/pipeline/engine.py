@@ -43,6 +43,8 @@ _FALSE_RING_SECONDS = 0.002
 # 5,000 a second that saves 25 % of the worker's CPU. A few events are taken through at once.
 _STREAM_RECORDS_MIN = 16
 _GATHER_SECONDS = 0.02
+_FAST_RECORDS_MIN = 128  # a stream of thousands a second: 20 ms more halve the number of steps
+_GATHER_FAST_SECONDS = 0.04
 _PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0)  # between tries of a step that fails
 
 
@@ -188,8 +190,7 @@ class Pipeline:
             taken = self.step()
             if taken:
                 self._failures = self._false_rings = 0
-                is_stream = _STREAM_RECORDS_MIN <= taken < self._settings.batch_events_max // 2
-                return _GATHER_SECONDS if is_stream else 0.0
+                return self._gather_seconds(taken)
             return self._wait()
         except LogFailure as error:
             return self._failed("log", error)
@@ -197,6 +198,11 @@ class Pipeline:
             return self._failed("state", error)
         except Exception as error:
             return self._failed("defect", error)
+
+    def _gather_seconds(self, taken: int) -> float:
+        if not _STREAM_RECORDS_MIN <= taken < self._settings.batch_events_max // 2:
+            return 0.0
+        return _GATHER_SECONDS if taken < _FAST_RECORDS_MIN else _GATHER_FAST_SECONDS
 
     def _wait(self) -> float:
         if self._parts is None or self._snapshot() is None:

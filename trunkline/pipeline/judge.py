@@ -107,12 +107,13 @@ class Judge:
             else:
                 app = fetched.record.key.partition(b"\0")[0].decode("utf-8", "replace")
                 self._give_up(fetched, app, None, record)
+        self._count_received()
         return self.verdicts
 
     def _judge_event(self, fetched: Fetched, record: AcceptedEvent, key: bytes) -> None:
         app = self._apps.get(record.app)
         known = self._found.get(key, ())
-        if any(entry[:2] == fetched[:2] for entry in known):
+        if known and any(entry[:2] == fetched[:2] for entry in known):
             self._count(record, "accepted")
         elif self._is_duplicate(record, app, known, key):
             self.verdicts.twins.append((record, fetched.partition, fetched.offset))
@@ -147,18 +148,21 @@ class Judge:
         self.verdicts.ids.append((key, fetched.partition, fetched.offset, record.received_ms))
         self._count(record, "accepted")
 
+    def _count_received(self) -> None:
+        """Each record was counted once, as what it came to: so what was received is their sum."""
+        ledger = self.verdicts.ledger
+        for (app, minute, snapshot, _, _), count in list(ledger.items()):
+            ledger[app, minute, snapshot, "received", ""] += count
+
     def _count(self, record: AcceptedEvent, kind: str) -> None:
         minute = record.received_ms // MINUTE_MS
-        ledger = self.verdicts.ledger
-        ledger[record.app, minute, record.snapshot, "received", ""] += 1
-        ledger[record.app, minute, record.snapshot, kind, ""] += 1
+        self.verdicts.ledger[record.app, minute, record.snapshot, kind, ""] += 1
         self.verdicts.last_received_ms = record.received_ms
 
     def _refuse(self, refusal: AcceptedRefusal) -> None:
         minute = refusal.received_ms // MINUTE_MS
-        ledger = self.verdicts.ledger
-        ledger[refusal.app, minute, refusal.snapshot, "received", ""] += refusal.count
-        ledger[refusal.app, minute, refusal.snapshot, "refused", refusal.code] += refusal.count
+        key = (refusal.app, minute, refusal.snapshot, "refused", refusal.code)
+        self.verdicts.ledger[key] += refusal.count
         self.verdicts.refused.append(refusal)
         self.verdicts.last_received_ms = refusal.received_ms
 
