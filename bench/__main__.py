@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import accepting, backlog, fanout, latency, single
+from bench import accepting, backlog, fanout, latency, shaping, single
 from bench.page import PAGE, write_table
 from bench.plan import Plan, full_plan, load_average, short_plan
 from bench.programs import NotThere
@@ -33,6 +33,7 @@ PARTS: tuple[tuple[tuple[int, ...], Measure], ...] = (
     (latency.NUMBERS, latency.measure),
     (fanout.NUMBERS, fanout.measure),
     (backlog.NUMBERS, backlog.measure),
+    (shaping.NUMBERS, shaping.measure),
 )
 ALL = frozenset(number for numbers, _ in PARTS for number in numbers)
 
