@@ -133,6 +133,66 @@ class ForwarderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20
 
 
+class JailSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What operators' code may use: each destination's runs in a jailed process of its own."""
+
+    batch_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=4,
+            description="How long code may work on a batch of up to 20 events, in seconds. Past it "
+            "its process is killed, and the events are tried one by one.",
+        ),
+    ] = 0.25
+    load_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="How long code may take to load, in seconds.")
+    ] = 2.0
+    heap_bytes: Annotated[
+        int,
+        Meta(
+            ge=4_194_304,
+            le=1_073_741_824,
+            description="Memory of a Lua or JavaScript world, bytes.",
+        ),
+    ] = 67_108_864
+    address_space_bytes: Annotated[
+        int,
+        Meta(
+            ge=268_435_456,
+            description="Address space of a jailed process, in bytes: what Python may use.",
+        ),
+    ] = 536_870_912
+    reply_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=67_108_864,
+            description="Bytes that a jailed process may answer at a time.",
+        ),
+    ] = 4_194_304
+    idle_seconds: Annotated[
+        float, Meta(gt=0, description="A jailed process without work ends after this, in seconds.")
+    ] = 60.0
+    kills_per_minute_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Killed this often within a minute, code is paused for a minute; its "
+            "events wait.",
+        ),
+    ] = 3
+    workers_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=4096,
+            description="Jailed processes that may live at a time. Past it the one that rested "
+            "longest makes room.",
+        ),
+    ] = 64
+
+
 class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The operator's port."""
 
@@ -152,6 +212,7 @@ class Boot(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     pipeline: PipelineSettings = PipelineSettings()
     forwarder: ForwarderSettings = ForwarderSettings()
+    jail: JailSettings = JailSettings()
     console: ConsoleSettings = ConsoleSettings()
 
 

@@ -1,0 +1,67 @@
+"""What a jailed process answered, made into values that the rest of the node can bear.
+
+A playbook keeps its own limits; these are for answers that were forged. Depth is what matters: a
+value that was decoded may still be too deep to be encoded further down the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from trunkline.jail.frames import Heard, HeardAnswer, Said
+from trunkline.playbook.program import Shaped
+
+DEPTH_MAX = 100
+_OUTPUT: Callable[[msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def shaped_of(said: Said, events: int) -> Sequence[Shaped] | None:
+    """Return one answer an event. None: there is none that can be used."""
+    if not isinstance(said, Heard) or len(said.shaped) != events:
+        return None
+    try:
+        return [_shaped(answer) for answer in said.shaped]
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+
+
+def _shaped(answer: HeardAnswer) -> Shaped:
+    outputs = tuple([_output(raw) for raw in answer.outputs])
+    if answer.failure is None and not answer.steps:
+        return Shaped(outputs, answer.filtered)
+    partial = answer.failure.partial if answer.failure else None
+    if is_deep([partial, [step.value for step in answer.steps]]):
+        raise ValueError("too deep")
+    return Shaped(outputs, answer.filtered, answer.failure, answer.steps)
+
+
+def _output(raw: msgspec.Raw) -> dict[str, Any]:
+    output = _OUTPUT(raw)
+    text = bytes(raw)
+    # Counting brackets takes a tenth of the time of looking, and nearly always settles the matter.
+    if text.count(b"{") + text.count(b"[") > DEPTH_MAX and is_deep(output):
+        raise ValueError("too deep")
+    return output
+
+
+def is_deep(value: Any) -> bool:
+    """Say whether objects and lists stand inside each other deeper than `DEPTH_MAX`."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [inner for outer in level for inner in _children(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    if type(value) is dict:
+        inner = cast("dict[str, Any]", value).values()
+    elif type(value) is list:
+        inner = cast("list[Any]", value)
+    else:
+        return []
+    return [each for each in inner if type(each) is dict or type(each) is list]
