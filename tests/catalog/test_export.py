@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.workspaces import ENVIRONMENT, FULL, KINDS, apply, new_home
 from trunkline.catalog.check import read_workspace
-from trunkline.catalog.export import export_workspace, render
+from trunkline.catalog.export import export_workspace, render, render_tree
 from trunkline.catalog.workspace import (
     AppSpec,
     DestinationSpec,
@@ -26,6 +26,7 @@ from trunkline.catalog.workspace import (
     SecretText,
     Workspace,
 )
+from trunkline.catalog.yaml_text import read_yaml
 from trunkline.kit.clock import FakeClock
 
 EVERYTHING = """
@@ -163,6 +164,19 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         ),
     )
     return Workspace(organisation=names[0], plan=PlanSpec(), apps=(app,))
+
+
+LINES = st.text(
+    st.sampled_from("ab:#-|>'\"{}[]&*!%@`\\ \t\n\r\x85\u2028\ufeffé😀\x07"), max_size=30
+)
+
+
+@given(st.one_of(LINES, st.text(st.characters(exclude_categories=["Cs"]))))
+@settings(deadline=None)
+def test_any_text_of_code_is_read_back_as_it_was_written(text: str) -> None:
+    tree = {"playbook": {"body": text, "list": [{"body": text}]}}
+    if "\0" not in text:
+        assert read_yaml(render_tree(tree)) == tree
 
 
 @given(workspaces())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import sqlite3
 from io import StringIO
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -14,7 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 import trunkline.catalog.migrations
-from tests.support.workspaces import FULL, SMALL, apply, new_home
+from tests.support.workspaces import APP_ID, FULL, SMALL, apply, new_home
+from trunkline.catalog.current import load_snapshot
 from trunkline.catalog.database import (
     REVISION,
     CatalogError,
@@ -23,9 +27,15 @@ from trunkline.catalog.database import (
     revision_of,
     write_session,
 )
+from trunkline.catalog.export import export_workspace
 from trunkline.catalog.follow import SnapshotFollower
+from trunkline.catalog.revisions import deploy
+from trunkline.catalog.snapshots import CACHE_HEADER, read_cache
 from trunkline.catalog.tables import Table
+from trunkline.catalog.vault import open_vault, replace_private
 from trunkline.kit.clock import FakeClock
+from trunkline.model.snapshot import digest
+from trunkline.state.home import Home
 
 FOLDER = Path(trunkline.catalog.migrations.__file__).parent
 
@@ -78,13 +88,135 @@ def test_the_same_revisions_make_a_postgresql_schema() -> None:
     assert "sqlite" not in sql.lower()
 
 
+def old_home(folder: Path) -> Home:
+    """Return a home as the first revision of the tables left it, with everything in it."""
+    home = new_home(folder)
+    vault = open_vault(home.key_file, may_create=True)
+    engine = create_engine(f"sqlite:///{home.catalog_file}")
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+        secrets = vault.seal(b'[[["secret"],"hush-hush-hush"]]')
+        settings = '{"url": "https://crm.example", "secret": null}'
+        rows: tuple[tuple[str, tuple[object, ...]], ...] = (
+            (
+                "app",
+                (
+                    APP_ID,
+                    1,
+                    "Wallet",
+                    "web",
+                    "IRR",
+                    '["IRR"]',
+                    "accept",
+                    24,
+                    7,
+                    None,
+                    None,
+                    0,
+                    "[]",
+                ),
+            ),
+            ("api_key", (1, APP_ID, "web", "client", "[]")),
+            (
+                "api_key_secret",
+                (1, 1, digest("wk_web_0123"), vault.seal(b"wk_web_0123"), None),
+            ),
+            ("event_definition", (1, APP_ID, "taqsq", "Paid", 1, "server", 0)),
+            (
+                "destination",
+                (5, APP_ID, "crm", 2, None, "webhook", 1, settings, secrets)
+                + ("[]", "[]", "[]", "user", "[]", 0),
+            ),
+        )
+        connection.exec_driver_sql("UPDATE catalog SET version=4, organisation='Acme'")
+        for table, values in rows:
+            marks = ", ".join("?" * len(values))
+            connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", values)
+    engine.dispose()
+    return home
+
+
+def revision_in(home: Home) -> str:
+    with sqlite3.connect(home.catalog_file) as db:
+        return db.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
+def test_an_old_home_is_brought_up_to_date_by_who_reads_it_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    home = old_home(tmp_path)
+    assert revision_in(home) == "0001"
+    follower = SnapshotFollower(home, FakeClock())
+    follower.look()  # a node that starts
+    snapshot = follower.current()
+    assert revision_in(home) == REVISION
+    assert snapshot is not None
+    assert (snapshot.version, snapshot.organisation) == (4, "Acme")
+    app = snapshot.apps_by_id[APP_ID]
+    (crm,) = app.destinations
+    assert snapshot.find_key("wk_web_0123", 0) is not None
+    assert app.events_by_slug["taqsq"].revenue
+    assert (crm.uid, crm.since, crm.revision, crm.playbook) == (5, 2, 0, b"")
+    assert b"hush-hush-hush" in crm.settings
+    assert apply(home, export_workspace(home, FakeClock(), reveal=True).text).lines == ()
+
+
+def test_an_old_home_is_brought_up_to_date_by_who_writes_it(tmp_path: Path) -> None:
+    home = old_home(tmp_path)
+    deploy(home, FakeClock(), APP_ID, "crm", {"default": {}})
+    assert revision_in(home) == REVISION
+    snapshot = load_snapshot(home)
+    assert (snapshot.version, snapshot.apps[0].destinations[0].revision) == (5, 1)
+
+
+def test_going_back_to_the_old_tables_keeps_every_destination(tmp_path: Path) -> None:
+    home = old_home(tmp_path)
+    before = dump(home)
+    deploy(home, FakeClock(), APP_ID, "crm", {"default": {}})
+    engine = create_engine(f"sqlite:///{home.catalog_file}")
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+    engine.dispose()
+    assert dump(home) == before
+
+
+def dump(home: Home) -> dict[str, list[tuple[object, ...]]]:
+    with sqlite3.connect(home.catalog_file) as db:
+        names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        found = {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+    # What is sealed is sealed anew at each writing; the version goes on.
+    found.pop("catalog")
+    return {
+        name: [tuple(v for v in row if not isinstance(v, bytes) or len(v) == 32) for row in rows]
+        for name, rows in found.items()
+    }
+
+
+def test_a_snapshot_that_an_older_trunkline_kept_is_still_read(tmp_path: Path) -> None:
+    """A start without the database, just after the upgrade."""
+    home = new_home(tmp_path)
+    apply(home, FULL)
+    vault = open_vault(home.key_file, may_create=False)
+    tree = msgspec.to_builtins(read_cache(home, vault))
+    for app in tree["apps"]:
+        for destination in app["destinations"]:
+            for name in ("playbook", "revision", "shadow", "shadow_revision"):
+                del destination[name]
+            destination["settings"] = base64.b64decode(destination["settings"])
+        for secret in [*app["s2s"]["dev_keys"], *(s for k in app["keys"] for s in k["secrets"])]:
+            secret["digest"] = base64.b64decode(secret["digest"])
+    sealed = vault.seal(msgspec.msgpack.encode(tree))
+    replace_private(home.snapshot_file, CACHE_HEADER + sealed)
+    assert read_cache(home, vault) == load_snapshot(home)
+
+
 def test_a_database_of_a_newer_trunkline_is_refused_and_left_alone(tmp_path: Path) -> None:
     home = new_home(tmp_path)
     apply(home, FULL)
     with write_session(home) as session:
         session.connection().exec_driver_sql("UPDATE alembic_version SET version_num='0999'")
     before = home.catalog_file.read_bytes()
-    with pytest.raises(CatalogError, match=r"has revision 0999, this Trunkline knows 0001: run"):
+    with pytest.raises(CatalogError, match=r"has revision 0999, this Trunkline knows 0002: run"):
         apply(home, SMALL)
     assert home.catalog_file.read_bytes() == before
     follower = SnapshotFollower(home, FakeClock())

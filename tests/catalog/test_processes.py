@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspaces import SMALL, apply, new_home
+from tests.support.shaped_workspaces import workspace
+from tests.support.workspaces import APP_ID, SMALL, apply, new_home
 from trunkline.catalog.database import read_session
+from trunkline.catalog.revision_reports import history
 from trunkline.catalog.store import version_row
 from trunkline.kit.clock import SystemClock
 
@@ -43,6 +45,23 @@ sys.stdin.readline()
 for number in range(rounds):
     text = f"apps: [{{name: {name}, keys: [{{name: k{number}, type: server}}]}}]"
     print(apply(Home(Path(sys.argv[1])), text, clock=SystemClock()).version, flush=True)
+"""
+
+
+DEPLOY = """
+import sys
+from pathlib import Path
+from tests.support.shaped_workspaces import playbook
+from tests.support.workspaces import APP_ID
+from trunkline.catalog.revisions import deploy
+from trunkline.kit.clock import SystemClock
+from trunkline.state.home import Home
+
+home, name, rounds = Home(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+sys.stdin.readline()
+for number in range(rounds):
+    done = deploy(home, SystemClock(), APP_ID, "crm", playbook(f"{name}{number}"), author=name)
+    print(done.before, done.revision, done.live.processes, done.live.waiting, flush=True)
 """
 
 
@@ -118,3 +137,28 @@ def test_two_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
         assert version_row(session).version == 2 * rounds
     again = apply(home, "apps: []")
     assert again.unnamed == ("app A", "app B") or again.unnamed == ("app B", "app A")
+
+
+@pytest.mark.slow
+def test_two_processes_that_deploy_at_once_leave_one_chain_of_deployments(tmp_path: Path) -> None:
+    """And each was live in the process that follows before its command returned."""
+    home = new_home(tmp_path)
+    apply(home, workspace())
+    follower = run(FOLLOW, str(tmp_path))
+    assert read_line(follower) == "1"
+    rounds = 6
+    processes = [run(DEPLOY, str(tmp_path), name, str(rounds)) for name in ("A", "B")]
+    outputs = [process.communicate("go\n", timeout=60)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    told = [tuple(map(int, line.split())) for output in outputs for line in output]
+    assert {(processes, waiting) for _, _, processes, waiting in told} == {(1, 0)}
+    rows = history(home, APP_ID, "crm")[::-1]
+    assert [row.from_revision for row in rows] == [0, *(row.to_revision for row in rows[:-1])]
+    assert sorted((before, after) for before, after, *_ in told) == sorted(
+        (row.from_revision, row.to_revision) for row in rows
+    )
+    assert sorted(row.to_revision for row in rows) == list(range(1, 2 * rounds + 1))
+    seen = [read_line(follower)]
+    while seen[-1] != str(1 + 2 * rounds):
+        seen.append(read_line(follower))
+    finish(follower)

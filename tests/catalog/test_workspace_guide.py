@@ -21,6 +21,7 @@ ENVIRON = {
     "WALLET_OLD_DEV_KEY": "dev-key-0",
     "HOOK_SECRET": "hush-hush-hush",
     "SHOP_DEV_KEY": "dev-key-2",
+    "CRM_ACCOUNT": "account-1",
 }
 
 
@@ -28,11 +29,13 @@ ENVIRON = {
 def base(tmp_path: Path) -> Path:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "backend.key").write_text("tls_backend_0123456789\n")
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "ads.yaml").write_text("default: {mappings: []}\n")
     return tmp_path
 
 
 def test_every_yaml_of_the_guide_is_tested() -> None:
-    assert GUIDE.count("```yaml") == len(EXAMPLES) == 3
+    assert GUIDE.count("```yaml") == len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -43,8 +46,8 @@ def test_an_example_of_the_guide_has_nothing_wrong_and_applies(name: str, base: 
     assert not apply(home, EXAMPLES[name], environ=ENVIRON, base=base).is_changed
 
 
-def test_the_example_with_everything_names_every_key_but_what_does_not_work_yet() -> None:
-    expected = set(paths_of(mi.type_info(Workspace))) - {"apps.destinations.playbook"}
+def test_the_example_with_everything_names_every_key() -> None:
+    expected = set(paths_of(mi.type_info(Workspace)))
     assert set(keys_of(read_yaml(EXAMPLES["everything"]))) >= expected
 
 

@@ -27,6 +27,14 @@ ARGUMENTS = {
     "key new": ["Shop", "web", "--type", "client"],
     "key revoke": ["Shop", "web"],
     "key rotate": ["Shop", "web"],
+    "kits import": ["kits"],
+    "kits new": ["acme", "--out", "acme.yaml"],
+    "kits show": ["acme"],
+    "playbook deploy": ["--destination", "hook", "--revision", "1"],
+    "playbook diff": ["--destination", "hook", "--to", "1"],
+    "playbook rollback": ["--destination", "hook"],
+    "playbook shadow": ["--destination", "hook", "--off"],
+    "playbook show": ["--destination", "hook"],
     "refused show": ["1"],
     "replay": ["--destination", "hook", "--from", "1h"],
     "send": ["Shop", "Order Completed"],
@@ -36,7 +44,8 @@ ARGUMENTS = {
 # On an empty home these answer; the others have nothing to work on and fail.
 ANSWERS = {
     "dead-letters drop", "dead-letters list", "dead-letters replay", "destination list", "doctor",
-    "export", "key list", "ledger", "refused list", "tail",
+    "export", "key list", "kits list", "kits new", "ledger", "playbook list",
+    "refused list", "tail",
 }  # fmt: skip
 STARTS_A_NODE = {"prove", "serve"}
 
@@ -104,8 +113,8 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
     expect_one_sentence(capsys)
 
 
-# check needs no home; prove makes its own, below the one it is given.
-@pytest.mark.parametrize("leaf", sorted({*LEAVES} - {"check", "prove"}))
+# check and kits new need no home; prove makes its own, below the one it is given.
+@pytest.mark.parametrize("leaf", sorted({*LEAVES} - {"check", "kits new", "prove"}))
 def test_a_home_of_a_newer_version_is_refused_by_every_command(
     leaf: str, home: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -34,6 +34,7 @@ from trunkline.kit.destination import (
     map_event,
     secret_fields,
 )
+from trunkline.kit.http_out import HttpSettings
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
 
 Kind = type[Destination[Any]] | type[Channel[Any]]
@@ -225,10 +226,12 @@ def test_a_secret_shows_in_no_repr_and_no_error(kind: Kind) -> None:
             assert "hunter2" not in str(caught.value)
 
 
-def test_the_kinds_that_send_http_have_secrets_and_the_shared_settings_have_none() -> None:
+def test_the_kinds_that_send_http_have_secrets_and_the_shared_settings_have_the_params() -> None:
     for kind in DESTINATIONS:
-        assert {"secret", "headers"} <= secret_fields(kind.settings_type)
-    assert secret_fields(Settings) == frozenset()
+        assert "params" in secret_fields(kind.settings_type)
+        if issubclass(kind.settings_type, HttpSettings):
+            assert {"secret", "headers"} <= secret_fields(kind.settings_type)
+    assert secret_fields(Settings) == {"params"}
 
 
 # What a channel needs to run here, and how to read what it wrote. A new channel adds its line.

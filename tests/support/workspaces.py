@@ -111,8 +111,9 @@ def apply(
     *,
     environ: Mapping[str, str] = ENVIRONMENT,
     clock: Clock | None = None,
+    kinds: Kinds = KINDS,
     **options: Any,
 ) -> ApplyResult:
     """Apply a text with the kinds and the environment of the tests."""
     options.setdefault("base", home.folder)
-    return apply_workspace(home, text, KINDS, environ, clock=clock or FakeClock(), **options)
+    return apply_workspace(home, text, kinds, environ, clock=clock or FakeClock(), **options)

@@ -14,21 +14,24 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from trunkline.catalog.announce import Live, Mark, announce, mark_of
-from trunkline.catalog.check import Kinds, WorkspaceError, read_workspace
+from trunkline.catalog.check import Kinds, WorkspaceError, code_runs, read_workspace
 from trunkline.catalog.complete import Generated, complete
-from trunkline.catalog.database import write_session
+from trunkline.catalog.database import CatalogError, write_session
 from trunkline.catalog.plan import Plan, plan_changes
+from trunkline.catalog.shaping import complete_shaping
+from trunkline.catalog.shaping_checks import CanRunCode
 from trunkline.catalog.snapshots import build_snapshot, write_cache
 from trunkline.catalog.store import Stored, read_stored, version_row
 from trunkline.catalog.tables import VersionRow
 from trunkline.catalog.vault import Vault, open_vault
 from trunkline.catalog.workspace import Workspace
-from trunkline.catalog.writing import Writer
+from trunkline.catalog.writing import Cause, Writer
 from trunkline.kit.clock import Clock
 from trunkline.state.home import Home
 from trunkline.telemetry import catalog as telemetry
 
 ResultT = TypeVar("ResultT")
+BY_NOBODY = Cause()  # a change that touches no playbook
 
 
 class ApplyResult(Struct, frozen=True):
@@ -52,6 +55,15 @@ class _DryRun(Exception):
     """Takes the transaction back."""
 
 
+def check_cause(cause: Cause) -> None:
+    """Raise `CatalogError` where author or note are longer than what is kept, or no line."""
+    for name, text, high in (("author", cause.author, 128), ("note", cause.note, 500)):
+        if len(text) > high or not text.isprintable():
+            raise CatalogError(
+                f"the {name} has {len(text)} characters; expected one line of at most {high}"
+            )
+
+
 class Change(Struct):
     """A transaction on the catalog: what stands in it, and the hand that writes."""
 
@@ -61,10 +73,10 @@ class Change(Struct):
     row: VersionRow
     now_ms: int
 
-    def write(self, plan: Plan) -> Mark:
+    def write(self, plan: Plan, cause: Cause = BY_NOBODY) -> Mark:
         """Write a plan as the next version and return its mark."""
         version = self.row.version + 1
-        Writer(self.session, self.vault, version, self.now_ms).write(plan.changes)
+        Writer(self.session, self.vault, version, self.now_ms, cause).write(plan.changes)
         self.row.version = version
         # Never the same mark twice, also when the clock stands still or goes back.
         self.row.changed_ms = max(self.now_ms, self.row.changed_ms + 1)
@@ -82,23 +94,29 @@ def apply_workspace(
     clock: Clock,
     dry_run: bool = False,
     prune: bool = False,
+    author: str = "",
+    note: str = "",
+    can_run_code: CanRunCode = code_runs,
 ) -> ApplyResult:
     """Bring the catalog of a home to what a workspace file says. All or nothing.
 
-    `base` is the folder that `{file: PATH}` starts at, left out: the current one. Raises
+    `base` is the folder that `{file: PATH}` starts at, left out: the current one. `author` and
+    `note` go with what is deployed. `can_run_code`: see `read_workspace`. Raises
     `WorkspaceError` with every problem of the file, `CatalogError` or `VaultError` where the home's
     own files cannot be used, and SQLAlchemy's errors where the database fails.
     """
-    reading = read_workspace(text, kinds, environ, base)
+    cause = Cause("apply", author, note)
+    check_cause(cause)
+    reading = read_workspace(text, kinds, environ, base, can_run_code)
     if reading.workspace is None:
         raise WorkspaceError(reading.problems)
     desired = reading.workspace
-    outcome: list[tuple[Plan, tuple[Generated, ...], int]] = []
+    outcome: list[tuple[_Planned, int]] = []
 
     def work(change: Change) -> Mark | None:
-        plan, generated = _plan(desired, change.stored, prune)
-        mark = change.write(plan) if plan.changes else None
-        outcome.append((plan, generated, change.row.version))
+        planned = _plan(desired, change, kinds, can_run_code, prune)
+        mark = change.write(planned.plan, cause) if planned.plan.changes else None
+        outcome.append((planned, change.row.version))
         if dry_run:
             raise _DryRun
         return mark
@@ -108,13 +126,14 @@ def apply_workspace(
         live = change_catalog(home, clock, work)
     except _DryRun:
         pass
-    plan, generated, version = outcome[0]
+    planned, version = outcome[0]
+    plan = planned.plan
     return ApplyResult(
         version=version - 1 if dry_run and plan.changes else version,
         lines=plan.lines(),
         unnamed=plan.unnamed,
-        generated=() if dry_run else generated,
-        warnings=reading.warnings,
+        generated=() if dry_run else planned.generated,
+        warnings=(*reading.warnings, *planned.warnings),
         is_changed=bool(plan.changes),
         is_dry_run=dry_run,
         live=live,
@@ -144,9 +163,20 @@ def change_catalog(home: Home, clock: Clock, work: Callable[[Change], Mark | Non
     return announce(home, mark, clock)
 
 
-def _plan(desired: Workspace, stored: Stored, prune: bool) -> tuple[Plan, tuple[Generated, ...]]:
+class _Planned(Struct, frozen=True):
+    plan: Plan
+    generated: tuple[Generated, ...]
+    warnings: tuple[str, ...]
+
+
+def _plan(
+    desired: Workspace, change: Change, kinds: Kinds, can_run_code: CanRunCode, prune: bool
+) -> _Planned:
+    stored = change.stored
     completed = complete(desired, stored, prune=prune)
-    if completed.problems:
-        raise WorkspaceError(completed.problems)
-    plan = plan_changes(stored.workspace, completed.workspace, prune=prune)
-    return plan, completed.generated
+    shaped = complete_shaping(completed.workspace, stored, change.session, kinds, can_run_code)
+    problems = (*completed.problems, *shaped.problems)
+    if problems:
+        raise WorkspaceError(problems)
+    plan = plan_changes(stored.workspace, shaped.workspace, prune=prune)
+    return _Planned(plan, completed.generated, shaped.warnings)

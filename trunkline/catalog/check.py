@@ -1,8 +1,8 @@
 """From the text of a workspace file to a `Workspace`, or to everything that is wrong with it.
 
-Three passes over one tree: its shape (`conform`), the settings of each destination by the struct of
-its kind, and what only shows when entries are held against each other. Each pass works on what the
-one before left whole, so one run reports all.
+Four passes over one tree: its shape (`conform`), the settings of each destination by the struct of
+its kind, its playbook by the rules of playbooks, and what only shows when entries are held against
+each other. Each pass works on what the one before left whole, so one run reports all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import msgspec.inspect as mi
 from msgspec import Struct
 
 from trunkline.catalog.conform import INVALID, Context, Place, conform, show, suggest
+from trunkline.catalog.playbook_text import read_playbook, report
+from trunkline.catalog.shaping_checks import CanRunCode, check_shaping, unused_params
+from trunkline.catalog.shaping_params import Shaping, given_params, takes_kit
 from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
 from trunkline.catalog.yaml_text import YamlError, read_yaml
 from trunkline.kit.destination import Channel, Destination, Settings
@@ -46,8 +49,22 @@ class Reading(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def read_workspace(text: str, kinds: Kinds, environ: Mapping[str, str], base: Path) -> Reading:
-    """Read a workspace file. `base` is the folder that `{file: PATH}` starts at. Never raises."""
+def code_runs() -> str:
+    """Say that code of operators can run; a platform without the jail gives the reason instead."""
+    return ""
+
+
+def read_workspace(
+    text: str,
+    kinds: Kinds,
+    environ: Mapping[str, str],
+    base: Path,
+    can_run_code: CanRunCode = code_runs,
+) -> Reading:
+    """Read a workspace file. `base` is the folder that `{file: PATH}` starts at. Never raises.
+
+    `can_run_code` says why code of operators cannot run here; empty where it can.
+    """
     context = Context(environ, base)
     try:
         raw = read_yaml(text)
@@ -57,7 +74,7 @@ def read_workspace(text: str, kinds: Kinds, environ: Mapping[str, str], base: Pa
         return Reading(None, ("workspace: is empty; expected at least apps: []; write it",), ())
     tree = conform(raw, _workspace_type(), Place(), context)
     if isinstance(tree, dict):
-        _check_apps(cast(Tree, tree), kinds, context)
+        _check_apps(cast(Tree, tree), kinds, context, can_run_code)
     workspace = None if context.problems else msgspec.convert(tree, Workspace)
     return Reading(workspace, tuple(context.problems), tuple(context.warnings))
 
@@ -81,7 +98,7 @@ def _entries(parent: Tree, place: Place, key: str) -> Iterator[tuple[Tree, Place
             yield entry, place.key(key).item(index, entry)
 
 
-def _check_apps(tree: Tree, kinds: Kinds, context: Context) -> None:
+def _check_apps(tree: Tree, kinds: Kinds, context: Context, can_run_code: CanRunCode) -> None:
     apps = list(_entries(tree, Place(), "apps"))
     _check_unique(apps, "id", context)
     _check_unique(apps, "name", context)
@@ -91,7 +108,7 @@ def _check_apps(tree: Tree, kinds: Kinds, context: Context) -> None:
         _check_overlap(app.get("s2s"), place.key("s2s"), "dev_key", context)
         _check_keys(app, place, secrets, context)
         _check_events(app, place, context)
-        _check_destinations(app, place, kinds, context)
+        _check_destinations(app, place, kinds, context, can_run_code)
 
 
 def _check_unique(
@@ -184,22 +201,70 @@ def _check_events(app: Tree, place: Place, context: Context) -> None:
             )
 
 
-def _check_destinations(app: Tree, place: Place, kinds: Kinds, context: Context) -> None:
+def _check_destinations(
+    app: Tree, place: Place, kinds: Kinds, context: Context, can_run_code: CanRunCode
+) -> None:
     destinations = list(_entries(app, place, "destinations"))
     _check_unique(destinations, "id", context)
     for destination, at in destinations:
-        kind: Any = destination.get("kind")
-        if not isinstance(kind, str):
-            continue
-        if kind not in kinds:
-            expected = f"one of {', '.join(sorted(kinds))}"
-            context.wrong(at.key("kind"), show(kind), expected, suggest(kind, kinds))
-            continue
-        settings = destination.get("settings", {})
-        if isinstance(settings, dict):
-            destination["settings"] = _check_settings(
-                cast(Tree, settings), kinds[kind].settings_type, at.key("settings"), context
-            )
+        known = len(context.problems)
+        settings_type = _check_kind(destination, at, kinds, context)
+        if "playbook" in destination:
+            tree = read_playbook(destination["playbook"], at.key("playbook"), context)
+            destination["playbook"] = tree if isinstance(tree, dict) else None
+        if settings_type is not None and len(context.problems) == known:
+            _check_shaping(destination, at, settings_type, context, can_run_code)
+
+
+def _check_kind(
+    destination: Tree, at: Place, kinds: Kinds, context: Context
+) -> type[Settings] | None:
+    """Check the settings by the struct of their kind, and return that."""
+    kind: Any = destination.get("kind")
+    if not isinstance(kind, str):
+        return None
+    if kind not in kinds:
+        expected = f"one of {', '.join(sorted(kinds))}"
+        context.wrong(at.key("kind"), show(kind), expected, suggest(kind, kinds))
+        return None
+    settings_type = kinds[kind].settings_type
+    settings = destination.get("settings", {})
+    if isinstance(settings, dict):
+        destination["settings"] = _check_settings(
+            cast(Tree, settings), settings_type, at.key("settings"), context
+        )
+    return settings_type
+
+
+def _check_shaping(
+    destination: Tree,
+    at: Place,
+    settings_type: type[Settings],
+    context: Context,
+    can_run_code: CanRunCode,
+) -> None:
+    given = destination.get("settings", {})
+    settings = cast(Tree, given) if isinstance(given, dict) else {}
+    if takes_kit(settings_type):
+        # Some params are those of the kit's connection: `apply`, which has the kits, checks them.
+        if "connection" in settings:
+            expected = "it left out: the kit brings it"
+            context.wrong(at.key("settings").key("connection"), "set", expected, "remove it")
+        return
+    shaping = Shaping(destination.get("playbook"), None, given_params(settings))
+    check_params(shaping, at, context.problems, can_run_code)
+    params = at.key("settings").key("params")
+    context.warnings += [params.says(sentence) for sentence in unused_params(shaping)]
+
+
+def check_params(
+    shaping: Shaping, at: Place, problems: list[str], can_run_code: CanRunCode
+) -> None:
+    """Tell what is wrong between a destination's playbook, its connection and its params."""
+    missing, wrong = check_shaping(shaping, can_run_code)
+    params = at.key("settings").key("params")
+    problems += [params.says(sentence) for sentence in missing]
+    report(tuple(wrong), at.key("playbook"), problems)
 
 
 def _check_settings(

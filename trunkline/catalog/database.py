@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from trunkline.state.home import Home
 
-REVISION = "0001"  # the newest of migrations/versions; a test holds the two together
+REVISION = "0002"  # the newest of migrations/versions; a test holds the two together
 WRITE_WAIT_SECONDS = 10.0
 READ_WAIT_SECONDS = 0.5
 
@@ -49,12 +49,16 @@ def write_session(home: Home) -> Generator[Session]:
 def read_session(home: Home) -> Generator[Session | None]:
     """Yield a session that sees one moment of the catalog; None where there is no catalog yet.
 
-    Raises `CatalogError`, or an error of SQLAlchemy where the database cannot be read.
+    A database of an older Trunkline is brought up to date first. Raises `CatalogError`, or an
+    error of SQLAlchemy where the database cannot be read.
     """
     if not home.catalog_file.exists():
         yield None
         return
     engine = _engine(home.catalog_file, "BEGIN", READ_WAIT_SECONDS)
+    if _is_older(engine, home.catalog_file):
+        with write_session(home):
+            pass  # opening it to write migrates it
     with engine.connect() as connection:
         revision = revision_of(connection)
         if revision is None:
@@ -63,6 +67,14 @@ def read_session(home: Home) -> Generator[Session | None]:
         refuse_newer(revision, home.catalog_file)
         with Session(connection) as session:
             yield session
+
+
+def _is_older(engine: Engine, file: Path) -> bool:
+    with engine.connect() as connection:
+        revision = revision_of(connection)
+    if revision is not None:
+        refuse_newer(revision, file)
+    return revision is not None and revision != REVISION
 
 
 def read_mark(home: Home) -> tuple[int, int]:

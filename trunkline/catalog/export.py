@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
+import msgspec
 import yaml
 from msgspec import Struct
 
 from trunkline.catalog.database import read_session
 from trunkline.catalog.formats import format_instant
+from trunkline.catalog.revision_rows import newest_kits
 from trunkline.catalog.store import read_stored
 from trunkline.catalog.vault import open_vault
 from trunkline.catalog.workspace import (
@@ -56,7 +58,26 @@ def export_workspace(home: Home, clock: Clock, *, reveal: bool = False) -> Expor
             return render(Workspace(apps=()), reveal=reveal)
         vault = open_vault(home.key_file, may_create=False)
         stored = read_stored(session, vault, clock.now_ms())
-    return render(stored.workspace, reveal=reveal)
+        newest = newest_kits(session)
+    return render(_without_newest(stored.workspace, newest), reveal=reveal)
+
+
+def _without_newest(workspace: Workspace, newest: dict[str, str]) -> Workspace:
+    """Leave the digest of a kit out where it is what leaving it out means."""
+    replace = msgspec.structs.replace
+    apps = [
+        replace(
+            app,
+            destinations=tuple(
+                replace(found, kit_digest=None)
+                if found.kit_digest == newest.get(str(found.settings.get("kit")))
+                else found
+                for found in app.destinations
+            ),
+        )
+        for app in workspace.apps
+    ]
+    return replace(workspace, apps=tuple(apps))
 
 
 def render(workspace: Workspace, *, reveal: bool) -> Exported:
@@ -66,12 +87,17 @@ def render(workspace: Workspace, *, reveal: bool) -> Exported:
     tree.setdefault("apps", [])
     if workspace.plan is not None:
         tree["plan"] = {"features": list(workspace.plan.features), **tree["plan"]}
-    dumped = yaml.dump(tree, Dumper=_Dumper, **_STYLE)  # pyright: ignore[reportUnknownVariableType] PyYAML has no types
-    body = cast(str, dumped)
+    body = render_tree(tree)
     header = ""
     if writer.has_secrets:
         header = REVEALED_HEADER if reveal else REFERENCE_HEADER
     return Exported(header + body, tuple(writer.names))
+
+
+def render_tree(tree: Any) -> str:
+    """Return plain values as YAML that our own reader reads back."""
+    dumped = yaml.dump(tree, Dumper=_Dumper, **_STYLE)  # pyright: ignore[reportUnknownVariableType] PyYAML has no types
+    return cast(str, dumped)
 
 
 class _Writer:
@@ -134,8 +160,17 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _is_plain(text: str) -> bool:
+    """Say whether every character is seen, or a line end that YAML keeps as it is."""
+    return text.replace("\n", "").replace("\t", "").isprintable()
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = None if isinstance(resolve_scalar(text), str) else '"'
+    style = None
+    if not isinstance(resolve_scalar(text), str) or not _is_plain(text):
+        style = '"'  # the one style that says every character
+    elif "\n" in text:
+        style = "|"  # code reads as it was written
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from trunkline.catalog.workspace import Instant
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class Format(Struct, frozen=True):
     """A check of a text, what was expected, and what to do about one that does not fit."""
@@ -93,6 +95,11 @@ FORMATS: dict[str, Format] = {
         "scheme://host[:port] and no more, say https://shop.example",
         "correct it; no list at all lets every origin in",
     ),
+    "digest": Format(
+        _like("[0-9a-f]{16}"),
+        "16 digits of 0-9 a-f, as `trunkline export` writes them",
+        "leave it out for the kit as it is imported now",
+    ),
     "key-secret": Format(
         _like("[!-~]{1,512}"),
         "1 to 512 visible ASCII characters, because it travels in a header",
@@ -108,12 +115,12 @@ def parse_instant(text: str) -> Instant | None:
     try:
         # Nine digits of a second are RFC 3339, but more than datetime reads.
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
-        return Instant(int(moment.timestamp() * 1000))
+        return Instant((moment - EPOCH) // timedelta(milliseconds=1))  # exact, as no float is
     except (ValueError, OverflowError):
         return None
 
 
 def format_instant(instant: Instant) -> str:
     """Return a time as RFC 3339, UTC, milliseconds."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant.ms)
+    moment = EPOCH + timedelta(milliseconds=instant.ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,9 +7,13 @@ holds what destinations are signed in with.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import msgspec
 from sqlalchemy.orm import Session
 
+from trunkline.catalog.revision_rows import read_contents, read_kits_by_digest
+from trunkline.catalog.shaping_params import Shaping, given_params
 from trunkline.catalog.store import group, rows_of, unseal_settings, version_row
 from trunkline.catalog.tables import (
     AppRow,
@@ -59,6 +63,7 @@ def build_snapshot(session: Session, vault: Vault) -> Snapshot:
     keys = group(rows_of(session, KeyRow, KeyRow.id), "app_id")
     events = group(rows_of(session, EventRow, EventRow.id), "app_id")
     destinations = group(rows_of(session, DestinationRow, DestinationRow.uid), "app_id")
+    shapes = _Shapes(session, [row for rows in destinations.values() for row in rows])
     return Snapshot(
         version=catalog.version,
         organisation=catalog.organisation,
@@ -69,7 +74,7 @@ def build_snapshot(session: Session, vault: Vault) -> Snapshot:
                 _secrets(dev_keys[row.id], since_ms),
                 tuple(_key(key, _secrets(secrets[key.id], since_ms)) for key in keys[row.id]),
                 tuple(_event(event) for event in events[row.id]),
-                tuple(_destination(destination, vault) for destination in destinations[row.id]),
+                tuple(_destination(found, shapes, vault) for found in destinations[row.id]),
             )
             for row in rows_of(session, AppRow, AppRow.since, AppRow.id)
         ),
@@ -124,7 +129,38 @@ def _event(row: EventRow) -> EventDefinition:
     )
 
 
-def _destination(row: DestinationRow, vault: Vault) -> Destination:
+class _Shapes:
+    """What shapes the events of the destinations: contents of revisions and kits, read at once."""
+
+    def __init__(self, session: Session, rows: list[DestinationRow]) -> None:
+        self._contents = read_contents(session)
+        self._kits = read_kits_by_digest(session, [_kit_key(row) for row in rows if row.kit_digest])
+
+    def content(self, row: DestinationRow, number: int) -> bytes:
+        """Return a revision of a destination; empty for number 0, the kind's own form."""
+        return self._contents[row.uid, number].encode() if number else b""
+
+    def fill(self, row: DestinationRow, settings: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Return the settings with the kit's connection and defaults in them, and the playbook.
+
+        A kit's playbook is what its destinations have before one of their own is deployed.
+        """
+        own = self.content(row, row.revision)
+        if row.kit_digest is None:
+            return settings, own
+        kit = self._kits[_kit_key(row)]
+        playbook = msgspec.json.decode(own) if own else kit["playbook"]
+        shaping = Shaping(playbook, kit["connection"], given_params(settings))
+        filled = {**settings, "connection": kit["connection"], "params": shaping.values}
+        return filled, msgspec.json.encode(shaping.whole_playbook)
+
+
+def _kit_key(row: DestinationRow) -> tuple[str, str]:
+    return str(row.settings.get("kit")), cast(str, row.kit_digest)
+
+
+def _destination(row: DestinationRow, shapes: _Shapes, vault: Vault) -> Destination:
+    settings, playbook = shapes.fill(row, reveal(unseal_settings(row, vault)))
     return Destination(
         uid=row.uid,
         app=row.app_id,
@@ -132,7 +168,7 @@ def _destination(row: DestinationRow, vault: Vault) -> Destination:
         name=row.name or row.id,
         kind=row.kind,
         enabled=row.enabled,
-        settings=msgspec.json.encode(reveal(unseal_settings(row, vault))),
+        settings=msgspec.json.encode(settings),
         filter=Filter(
             types=tuple(row.filter_types),
             events=tuple(row.filter_events),
@@ -142,6 +178,10 @@ def _destination(row: DestinationRow, vault: Vault) -> Destination:
         consent=tuple(row.consent),
         historical=row.historical,
         since=row.since,
+        playbook=playbook,
+        revision=row.revision,
+        shadow=shapes.content(row, row.shadow_revision),
+        shadow_revision=row.shadow_revision,
     )
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from trunkline.catalog.revision_rows import decode_tree, read_contents
 from trunkline.catalog.tables import (
     AppRow,
     DestinationRow,
@@ -115,6 +116,7 @@ def _read_apps(session: Session, vault: Vault, now_ms: int) -> tuple[AppSpec, ..
     keys = group(rows_of(session, KeyRow, KeyRow.id), "app_id")
     events = group(rows_of(session, EventRow, EventRow.id), "app_id")
     destinations = group(rows_of(session, DestinationRow, DestinationRow.uid), "app_id")
+    contents = read_contents(session)
     return tuple(
         msgspec.structs.replace(
             _app_spec(row, *_secrets_of(dev_keys[row.id], vault, now_ms)),
@@ -123,7 +125,8 @@ def _read_apps(session: Session, vault: Vault, now_ms: int) -> tuple[AppSpec, ..
             ),
             events=tuple(_event_spec(event) for event in events[row.id]),
             destinations=tuple(
-                _destination_spec(destination, vault) for destination in destinations[row.id]
+                _destination_spec(row, contents.get((row.uid, row.revision)), vault)
+                for row in destinations[row.id]
             ),
         )
         for row in rows_of(session, AppRow, AppRow.since, AppRow.id)
@@ -184,7 +187,7 @@ def _event_spec(row: EventRow) -> EventSpec:
     )
 
 
-def _destination_spec(row: DestinationRow, vault: Vault) -> DestinationSpec:
+def _destination_spec(row: DestinationRow, playbook: str | None, vault: Vault) -> DestinationSpec:
     return DestinationSpec(
         id=row.id,
         name=row.name,
@@ -199,6 +202,10 @@ def _destination_spec(row: DestinationRow, vault: Vault) -> DestinationSpec:
         order=row.event_order,  # pyright: ignore[reportArgumentType] checked when stored
         consent=tuple(row.consent),
         historical=row.historical,
+        revision=row.revision or None,
+        shadow=row.shadow_revision or None,
+        kit_digest=row.kit_digest,
+        playbook=None if playbook is None else decode_tree(playbook),
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -119,6 +120,8 @@ class DestinationRow(Table):
     """A destination. `uid` is never given twice, so that the same id later is another one.
 
     `settings` has null where a secret belongs; `sealed` holds those as [[path, text], …].
+    `revision` is the deployed one, 0 for the kind's own form; `shadow_revision` 0 for none;
+    `kit_digest` the content of the kit that it works with, where its kind takes a kit.
     """
 
     __tablename__ = "destination"
@@ -139,3 +142,49 @@ class DestinationRow(Table):
     event_order: Mapped[str] = mapped_column(String(16))
     consent: Mapped[list[str]] = mapped_column(JSON)
     historical: Mapped[bool]
+    revision: Mapped[int] = mapped_column(Integer, server_default="0")
+    shadow_revision: Mapped[int] = mapped_column(Integer, server_default="0")
+    kit_digest: Mapped[str | None] = mapped_column(String(16))
+
+
+class RevisionRow(Table):
+    """A revision of a destination's playbook. Written once, never changed."""
+
+    __tablename__ = "playbook_revision"
+    __table_args__ = (UniqueConstraint("destination_uid", "number"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    destination_uid: Mapped[int] = mapped_column(ForeignKey("destination.uid", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    author: Mapped[str] = mapped_column(String(128))
+    note: Mapped[str] = mapped_column(String(500))
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(16))
+
+
+class DeploymentRow(Table):
+    """One time that another revision of a destination came into force, by which deed of whom."""
+
+    __tablename__ = "playbook_deployment"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    destination_uid: Mapped[int] = mapped_column(
+        ForeignKey("destination.uid", ondelete="CASCADE"), index=True
+    )
+    deed: Mapped[str] = mapped_column(String(16))
+    author: Mapped[str] = mapped_column(String(128))
+    note: Mapped[str] = mapped_column(String(500))
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    from_revision: Mapped[int] = mapped_column(Integer)
+    to_revision: Mapped[int] = mapped_column(Integer)
+
+
+class KitRow(Table):
+    """A kit as it was imported. An older content stays while a destination works with it."""
+
+    __tablename__ = "kit"
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(16), primary_key=True)
+    title: Mapped[str] = mapped_column(String(256))
+    content: Mapped[str] = mapped_column(Text)
+    imported_ms: Mapped[int] = mapped_column(BigInteger)
+    is_newest: Mapped[bool]

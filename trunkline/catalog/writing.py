@@ -7,20 +7,24 @@ secret that changes hands leaves its old key; then everything takes its place, p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, cast
 
 from msgspec import Struct
 from sqlalchemy import delete, inspect
 from sqlalchemy.orm import Session
 
 from trunkline.catalog.plan import Change, OrganisationSpec
+from trunkline.catalog.revision_rows import content_of, digest_of, find_revision
 from trunkline.catalog.store import SecretRow, group, rows_of, seal_settings, version_row
 from trunkline.catalog.tables import (
     AppRow,
+    DeploymentRow,
     DestinationRow,
     DevKeyRow,
     EventRow,
     KeyRow,
     KeySecretRow,
+    RevisionRow,
 )
 from trunkline.catalog.vault import Vault
 from trunkline.catalog.workspace import (
@@ -32,6 +36,14 @@ from trunkline.catalog.workspace import (
     SecretText,
 )
 from trunkline.model.snapshot import digest
+
+
+class Cause(Struct, frozen=True):
+    """Who changes the catalog, by which deed, and why: kept with revisions and deployments."""
+
+    deed: Literal["apply", "save", "deploy", "rollback", "shadow"] = "apply"
+    author: str = ""
+    note: str = ""
 
 
 class Wanted(Struct, frozen=True):
@@ -47,11 +59,14 @@ class Wanted(Struct, frozen=True):
 class Writer:
     """Writes the changes of one plan in one transaction. `version` is the one they make."""
 
-    def __init__(self, session: Session, vault: Vault, version: int, now_ms: int) -> None:
+    def __init__(
+        self, session: Session, vault: Vault, version: int, now_ms: int, cause: Cause
+    ) -> None:
         self._session = session
         self._vault = vault
         self._version = version
         self._now_ms = now_ms
+        self._cause = cause
 
     def write(self, changes: Sequence[Change]) -> None:
         """Write changes. What the database refuses raises an error of SQLAlchemy."""
@@ -175,7 +190,47 @@ class Writer:
         row.event_order = spec.order
         row.consent = list(spec.consent)
         row.historical = spec.historical
+        row.kit_digest = spec.kit_digest
+        row.shadow_revision = cast(int | None, spec.shadow) or 0
+        before, row.revision = (row.revision if found else 0), spec.revision or 0
         self._session.add(row)
+        self._session.flush()  # a new one has its uid now
+        if spec.revision is not None:
+            self._put_revision(row.uid, spec.revision, cast(dict[str, Any], spec.playbook))
+        if row.revision != before:
+            self._put_deployment(row, before)
+
+    def _put_revision(self, uid: int, number: int, tree: dict[str, Any]) -> None:
+        if find_revision(self._session, uid, number) is None:
+            self._session.add(
+                revision_row(uid, number, content_of(tree), self._cause, self._now_ms)
+            )
+
+    def _put_deployment(self, row: DestinationRow, before: int) -> None:
+        self._session.add(
+            DeploymentRow(
+                destination_uid=row.uid,
+                deed=self._cause.deed,
+                author=self._cause.author,
+                note=self._cause.note,
+                at_ms=self._now_ms,
+                from_revision=before,
+                to_revision=row.revision,
+            )
+        )
+
+
+def revision_row(uid: int, number: int, content: str, cause: Cause, now_ms: int) -> RevisionRow:
+    """Return the row of a new revision."""
+    return RevisionRow(
+        destination_uid=uid,
+        number=number,
+        author=cause.author,
+        note=cause.note,
+        created_ms=now_ms,
+        content=content,
+        digest=digest_of(content),
+    )
 
 
 class _Rows:

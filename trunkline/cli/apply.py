@@ -42,6 +42,8 @@ def command(
     prune: Annotated[
         bool, cyclopts.Parameter(negative="", help="Remove what the file does not name.")
     ] = False,
+    note: Annotated[str, cyclopts.Parameter(help="Why, kept with what it deploys.")] = "",
+    author: Annotated[str | None, cyclopts.Parameter(help="Who; left out, $USER.")] = None,
     home: HomeOption = HOME_DEFAULT,
     json: JsonOption = False,
 ) -> int:
@@ -69,6 +71,8 @@ def command(
                 clock=SystemClock(),
                 dry_run=dry_run,
                 prune=prune,
+                author=os.environ.get("USER", "") if author is None else author,
+                note=note,
             )
     except WorkspaceError as error:
         if json:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
+from trunkline.kit.shaping import CodeSource
 from trunkline.model.event import lane_of
 from trunkline.model.outcome import Outcome, outcome_of_status
 
@@ -76,6 +77,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "Time in which the destination is parked does not count.",
         ),
     ] = 72.0
+    params: Annotated[
+        dict[str, SecretText],
+        Meta(
+            description="Values for the params of the playbook and the connection, name to value: "
+            "`$$NAME$$` in any of their texts. Values count as secrets."
+        ),
+    ] = {}
     parked_bytes_max: Annotated[
         Annotated[int, Meta(ge=0)] | None,
         Meta(
@@ -118,7 +126,10 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class Mapped(Struct, frozen=True, dict=True):
-    """An event as a destination is given it. `body` is its canonical JSON."""
+    """An event as a destination is given it. `body` is its canonical JSON, or what a playbook made.
+
+    `origin` is the canonical JSON where a playbook made something else of it.
+    """
 
     message_id: str
     app: str
@@ -126,11 +137,17 @@ class Mapped(Struct, frozen=True, dict=True):
     type: str
     name: str
     body: bytes
+    origin: bytes = b""
 
     @cached_property
     def value(self) -> dict[str, Any]:
-        """The event, decoded once for all who ask."""
+        """The body, decoded once for all who ask."""
         return msgspec.json.decode(self.body, type=dict[str, Any])
+
+    @cached_property
+    def event(self) -> dict[str, Any]:
+        """The canonical event."""
+        return msgspec.json.decode(self.origin, type=dict[str, Any]) if self.origin else self.value
 
 
 class Attempt(Struct, frozen=True):
@@ -149,6 +166,13 @@ class Request(Struct, frozen=True):
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+class Call(Struct, frozen=True):
+    """Code of an operator that a destination needs run (`Destination.code`), over these values."""
+
+    name: str
+    values: dict[str, Any]
 
 
 class Response(Struct, frozen=True):
@@ -193,11 +217,18 @@ class Destination(ABC, Generic[SettingsT]):
         """Return what an answer means, by the table of the delivery contract."""
         return outcome_of_status(response.status, response.after_seconds)
 
+    def code(self) -> Mapping[str, CodeSource]:
+        """Return the code of an operator that `exchange` calls, by name. It runs in a jail."""
+        return {}
+
     def exchange(
         self, events: Sequence[Mapped], attempt: Attempt
-    ) -> Generator[Request, Response, Sequence[Outcome]]:
-        """Yield requests, receive responses, return one outcome for each event, in order."""
-        response = yield self.build(events, attempt)
+    ) -> Generator[Request | Call, Any, Sequence[Outcome]]:
+        """Yield requests, receive responses, return one outcome for each event, in order.
+
+        A `Call` that is yielded comes back as the value that the code returned.
+        """
+        response: Response = yield self.build(events, attempt)
         return [self.judge(response)] * len(events)
 
 

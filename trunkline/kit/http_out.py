@@ -34,7 +34,7 @@ OWN_HEADERS = frozenset(
         "x-trunkline-signature",
     }
 )
-_CONNECTION_HEADERS = frozenset(
+CONNECTION_HEADERS = frozenset(
     {
         "connection",
         "content-length",
@@ -83,7 +83,7 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     ] = False
 
     def __post_init__(self) -> None:
-        _check_url(self.url)
+        check_url(self.url)
         _check_headers(self.headers)
 
 
@@ -132,7 +132,8 @@ def json_body(events: Sequence[Mapped], batch_events_max: int) -> bytes:
     return b"[" + b",".join([event.body for event in events]) + b"]"
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Raise `ValueError` for what is no URL that events can be sent to."""
     if not url.isprintable() or any(ch in url for ch in ' \\"<>'):
         raise ValueError("url holds a space, a control character or one that no URL has")
     try:
@@ -157,16 +158,21 @@ def _check_headers(headers: dict[str, str]) -> None:
     if len({name.lower() for name in headers}) != len(headers):
         raise ValueError("headers names one header twice, in different case; keep one")
     for name, value in headers.items():
-        _check_header(name, value)
+        _check_own_header(name, value)
 
 
-def _check_header(name: str, value: str) -> None:
-    if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"headers: {name[:128]!r} is no header name")
+def _check_own_header(name: str, value: str) -> None:
+    check_header(name, value)
     lower = name.lower()
     if lower in OWN_HEADERS or lower.startswith("x-trunkline-"):
         raise ValueError(f"headers: {name} is set by Trunkline on every request; leave it out")
-    if lower in _CONNECTION_HEADERS:
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise `ValueError` for a header that no request can carry."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"headers: {name[:128]!r} is no header name")
+    if name.lower() in CONNECTION_HEADERS:
         raise ValueError(f"headers: {name} belongs to the connection; leave it out")
     if len(value) > HEADER_BYTES_MAX or not _HEADER_VALUE.fullmatch(value):
         raise ValueError(

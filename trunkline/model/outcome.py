@@ -43,12 +43,13 @@ class Filtered(Struct, frozen=True, tag="filtered"):
 class Unshaped(Struct, frozen=True, tag="unshaped"):
     """The playbook could not shape the event: a dead letter; nothing was sent.
 
-    `partial` is the output so far as JSON. The destination is not at fault, so the fuse does not
-    count it.
+    `partial` is the output so far as JSON, `failure` a JSON object that says where it was (`path`,
+    `line`) and on what `input`. The destination is not at fault, so the fuse does not count it.
     """
 
     reason: str
     partial: bytes = b""
+    failure: bytes = b""
 
 
 Outcome = Delivered | Retry | Rejected | Blocked

@@ -1,0 +1,102 @@
+"""A connection with its params filled in: nothing of it is left for an operator to say.
+
+Filling in is where a destination's settings are judged: a param that is missing, an endpoint that
+is no URL, a header that cannot be sent, a private key that is none. All of it before the first
+event, so that the destination parks with a sentence instead of failing one event after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from trunkline.kit.kit_auth import load_rsa_key
+from trunkline.kit.kit_request import Headers, clean_url, fixed_headers
+from trunkline.playbook.kit_answers import Answers
+from trunkline.playbook.kit_auth_spec import Auth
+from trunkline.playbook.kit_connection import Connection, RequestSpec
+from trunkline.playbook.kit_params import fill_params, param_values, used_params
+from trunkline.playbook.names import event_key
+
+
+class FilledRequest(Struct, frozen=True):
+    """A request of a kit, ready to be made of events."""
+
+    spec: RequestSpec
+    url: str
+    headers: Headers
+
+
+class Filled(Struct, frozen=True):
+    """A connection, ready: the default request, those of single events, how answers are read."""
+
+    default: FilledRequest
+    variants: Mapping[str, FilledRequest]
+    answers: Answers
+
+    def request_for(self, type_: str, name: str) -> FilledRequest:
+        """Return the request of an event: `name` is a track event's own."""
+        if not self.variants:
+            return self.default
+        return self.variants.get(event_key(name if type_ == "track" else type_), self.default)
+
+    def requests(self) -> dict[str, FilledRequest]:
+        """Return all requests by name."""
+        return {one.spec.name: one for one in (self.default, *self.variants.values())}
+
+
+def fill_connection(connection: Connection, given: Mapping[str, str]) -> Filled:
+    """Fill the params in. Raises `ValueError` with a sentence that shows no param's value."""
+    if connection.unsupported or connection.default is None:
+        reason = connection.unsupported or "it says not where events go"
+        raise ValueError(f"the kit cannot send yet: {reason}")
+    values = param_values(connection.params, given)
+    default = _fill_request(connection.default, values)
+    variants = {name: _fill_request(one, values) for name, one in connection.variants.items()}
+    return Filled(default, variants, connection.answers)
+
+
+def _fill_request(spec: RequestSpec, values: Mapping[str, str]) -> FilledRequest:
+    _check_given(spec, values)
+    filled = _fill(spec, values)
+    try:
+        url = clean_url(filled.endpoint)
+    except ValueError as error:
+        raise ValueError(f"endpoint {spec.endpoint} with its params filled in: {error}") from None
+    made = FilledRequest(filled, url, fixed_headers(filled.headers))
+    _check_auth(filled.auth)
+    return made
+
+
+def _check_given(spec: RequestSpec, values: Mapping[str, str]) -> None:
+    missing = [name for name in used_params(msgspec.to_builtins(spec)) if name not in values]
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise ValueError(f"params: {names} must be given; the kit's connection uses them")
+
+
+def _check_auth(auth: Auth) -> None:
+    if auth.oauth2 is None:
+        return
+    clean_url(auth.oauth2.url)
+    if auth.oauth2.jwt is not None and auth.oauth2.jwt.algorithm == "RS256":
+        load_rsa_key(auth.oauth2.jwt.key)
+
+
+def _fill(spec: RequestSpec, values: Mapping[str, str]) -> RequestSpec:
+    tree = _fill_tree(msgspec.to_builtins(spec), values)
+    return msgspec.convert(tree, RequestSpec)
+
+
+def _fill_tree(tree: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(tree, str):
+        return fill_params(tree, values)
+    if isinstance(tree, dict):
+        pairs = cast("dict[str, Any]", tree).items()
+        return {key: _fill_tree(value, values) for key, value in pairs}
+    if isinstance(tree, list | tuple):
+        return [_fill_tree(value, values) for value in cast("list[Any]", tree)]
+    return tree
