@@ -15,6 +15,7 @@ from trunkline.kit.settings import list_settings
 from trunkline.model.refusal import ERRORS
 from trunkline.model.refusal_rest import REST_ERRORS
 from trunkline.node import destination_kinds
+from trunkline.playbook.describe import describe_playbook_library
 from trunkline.telemetry.metrics import list_metrics
 
 FOLDER = Path(__file__).parent / "reference"
@@ -26,6 +27,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "errors.md", errors_page()
     yield "metrics.md", metrics_page()
     yield "cli.md", cli_page()
+    yield "playbooks.md", describe_playbook_library()
     for kind, component in sorted(destination_kinds().items()):
         yield f"destinations/{kind}.md", describe_kind(component)
 

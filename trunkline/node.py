@@ -25,11 +25,13 @@ from trunkline.catalog.follow import SnapshotFollower
 from trunkline.forwarder.engine import Forwarder
 from trunkline.forwarder.http import HttpSender
 from trunkline.gateway.engine import Gateway
-from trunkline.kit.clock import Clock
+from trunkline.jail.workshop import JailWorkshop
+from trunkline.kit.clock import Clock, SystemClock
 from trunkline.kit.destination import Channel, Destination
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.protocol import Protocol
 from trunkline.kit.settings import Boot
+from trunkline.kit.shaping import Workshop
 from trunkline.model.record import ACCEPTED, EVENTS
 from trunkline.pipeline.engine import Pipeline
 from trunkline.state.home import Home
@@ -97,6 +99,7 @@ def wire(
             log_bytes_max=boot.log.bytes_max,
             clock=clock,
             random=random.Random(),
+            workshop=JailWorkshop(boot.jail, clock),
         )
     return Path(log, catalog, path_gateway, path_pipeline, path_forwarder)
 
@@ -130,6 +133,11 @@ def destination_kinds() -> dict[str, type[Destination[Any]] | type[Channel[Any]]
     """Return every kind of destination, by its name."""
     http = _shelf(trunkline.destinations, Destination)
     return {**http, **_shelf(trunkline.destinations, Channel)}
+
+
+def workshop_maker(boot: Boot) -> Callable[[], Workshop]:
+    """Return what makes a jail for commands, on the event loop that it is used on."""
+    return lambda: JailWorkshop(boot.jail, SystemClock())
 
 
 def stamp_from(base: int, clock: Clock) -> Stamp:

@@ -67,7 +67,7 @@ def add_attempt(state: apsw.Connection, first: int) -> None:
     packed = forwarder.pack_offsets(range(first, first + BATCH))
     state.execute(
         "INSERT INTO fate VALUES (?, 1, 'attempt', ?, 1, 1, 'key', 200, 3.5, '', x'6f6b', ?,"
-        " x'44')",
+        " x'44', 0)",
         (first + 1, RECEIVED_MS, packed),
     )
     for bucket in {first // forwarder.BUCKET, (first + BATCH - 1) // forwarder.BUCKET}:

@@ -18,6 +18,19 @@ from trunkline.model.snapshot import Filter, Plan, Snapshot
 APPS = ("shop", "bank")
 LATE_SECONDS = (0.0, 0.1, 0.7, 1.9)  # a change is everywhere within 2 s
 DESTINATIONS_MAX = 5
+_OUTPUTS = [{"inputKey": "messageId", "outputKey": "id"}]
+_NO_IDENTIFY = {"stringEqual": {"inputPath": "type", "value": "identify"}}
+PLAYBOOKS = (
+    b"",
+    msgspec.json.encode({"default": {"mappings": _OUTPUTS}}),
+    msgspec.json.encode(
+        {
+            "global": {"filters": [{"byConditions": {"action": "deny", "when": _NO_IDENTIFY}}]},
+            "default": {"mappings": _OUTPUTS},
+        }
+    ),
+    b'{"defualt": {}}',  # of a newer version, say: it parks
+)
 KINDS: dict[str, type[Destination[Any]] | type[Channel[Any]]] = {"post": Post}
 
 
@@ -30,6 +43,8 @@ class Catalog:
         self.batch_most: dict[int, int] = {}
         self.concurrency_most: dict[int, int] = {}
         self._dice = dice
+        # Its own dice, so that the seeds of before go on telling the stories that they told.
+        self._playbook_dice = random.Random(f"playbooks {dice.getstate()[1][0]}")
         self._clock = clock
         self._version = 0
         self._seen: dict[str, list[tuple[float, Snapshot]]] = {role: [] for role in roles}
@@ -70,13 +85,26 @@ class Catalog:
                 text = f"destination {self._make(self._dice.choice(APPS))} made"
             case _:
                 text = self._remove(uid)
+        text += self._perhaps_deploy()
         self._publish()
         return f"snapshot {self._version}: {text}"
 
+    def _perhaps_deploy(self) -> str:
+        dice = self._playbook_dice
+        if dice.random() < 0.3:
+            return ""
+        uid = dice.choice(sorted(self._live))
+        before = self._live[uid]
+        playbook, shadow = dice.choice(PLAYBOOKS), dice.choice(PLAYBOOKS)
+        changed = replace(before, playbook=playbook, shadow=shadow, revision=before.revision + 1)
+        self._put(changed)
+        return f", destination {uid} revision {changed.revision}: {playbook.decode()}"
+
     def mend(self) -> None:
-        """Switch everything on, for the end of a run."""
+        """Switch everything on, with playbooks that can be used, for the end of a run."""
         for config in self._live.values():
-            self._put(replace(config, enabled=True))
+            playbook = b"" if config.playbook == PLAYBOOKS[-1] else config.playbook
+            self._put(replace(config, enabled=True, playbook=playbook))
         self._publish()
 
     def _remove(self, uid: int) -> str:
@@ -100,6 +128,8 @@ class Catalog:
             consent=(),
             historical=False,
             since=self._version + 1,
+            playbook=self._playbook_dice.choice(PLAYBOOKS[:3]),
+            revision=1,
         )
         self._put(config)
         return uid

@@ -147,7 +147,26 @@ class Truth:
             is_counted = received[app.app] <= app.received <= most
             expect(is_counted, f"{received[app.app]} acknowledged, counted {app}")
             expect(not app.refused, f"nothing was refused: {app}")
+        self._check_tally(machine)
         return ledger
+
+    def _check_tally(self, machine: Machine) -> None:
+        """Check that the counts by the names of events are those of the ledger."""
+        db = open_reader(machine.home.forwarder_file)
+        assert db is not None
+        try:
+            by_ledger, by_name = (
+                list(
+                    db.execute(
+                        f"SELECT uid, {hour}, kind, reason, SUM(count) FROM {table}"
+                        " GROUP BY 1, 2, 3, 4 HAVING SUM(count)<>0 ORDER BY 1, 2, 3, 4"
+                    )
+                )
+                for table, hour in (("ledger", "minute/60"), ("tally", "hour"))
+            )
+        finally:
+            db.close()
+        expect(by_ledger == by_name, f"the tally is {by_name}, the ledger {by_ledger}")
 
     def check_destination(self, machine: Machine, config: Configured) -> None:
         """Check what a destination took so far."""

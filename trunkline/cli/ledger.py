@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 
@@ -18,6 +18,7 @@ from trunkline.cli._frame import (
 )
 from trunkline.kit.clock import SystemClock
 from trunkline.node import open_log
+from trunkline.reports.event_counts import EventCounts, read_event_counts
 from trunkline.reports.ledger import Ledger, read_ledger
 
 
@@ -27,6 +28,13 @@ def command(
     since: Annotated[
         str | None, cyclopts.Parameter(help="Only what was accepted since: a time, or 2h, 3d.")
     ] = None,
+    destination: Annotated[
+        str | None, cyclopts.Parameter(help="Only of destinations with this id.")
+    ] = None,
+    by: Annotated[
+        Literal["event"] | None,
+        cyclopts.Parameter(help="Count by the name of the event: delivered, filtered, why."),
+    ] = None,
     home: HomeOption = HOME_DEFAULT,
     json: JsonOption = False,
 ) -> int:
@@ -34,15 +42,20 @@ def command(
 
     received = refused + duplicate + accepted, and for each destination
     accepted + replayed = delivered + filtered + dead + pending.
+    With --by event: one line for each event name and destination, in whole hours of acceptance.
 
     Example: trunkline ledger --since 24h
     """
     place = open_home(home)
     clock = SystemClock()
+    since_ms = parse_moment(since, clock.now_ms()) if since else 0
+    if by is not None:
+        lines = read_event_counts(place, app, destination, since_ms)
+        say_json(lines) if json else _print_events(lines)
+        return 0
     log = open_log(place, read_boot(place), clock)
     try:
-        since_ms = parse_moment(since, clock.now_ms()) if since else 0
-        ledger = read_ledger(place, log, app, since_ms)
+        ledger = read_ledger(place, log, app, since_ms, destination)
     finally:
         log.close()
     if json:
@@ -72,6 +85,20 @@ def _print(ledger: Ledger) -> None:
             for reason, count in sorted(reasons.items()):
                 say(f"    {kind} {reason}: {count}")
     say(f"At offset {ledger.offset}: {'balanced' if ledger.balanced else 'NOT BALANCED'}")
+
+
+def _print_events(lines: list[EventCounts]) -> None:
+    for line in lines:
+        rate = "-" if line.delivery_rate is None else f"{100 * line.delivery_rate:.1f} %"
+        say(
+            f"{line.app} → {line.destination}  {line.event}  delivered {line.delivered}  "
+            f"not delivered {line.not_delivered}  playbook filter {line.playbook_filter}  "
+            f"compliance filter {line.compliance_filter}  delivery rate {rate}"
+        )
+        for reason, count in line.reasons.items():
+            say(f"    {reason}: {count}")
+    if not lines:
+        say("Nothing was counted yet.")
 
 
 def _verdict(is_balanced: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from trunkline.cli._frame import (
     HOME_DEFAULT,
     CommandError,
@@ -14,8 +16,8 @@ from trunkline.cli._frame import (
 )
 from trunkline.cli._node import read_snapshot
 from trunkline.kit.clock import SystemClock
-from trunkline.node import destination_kinds, open_log
-from trunkline.reports.trace import Trace, Tracer
+from trunkline.node import destination_kinds, open_log, workshop_maker
+from trunkline.reports.trace import DestinationTrace, Trace, Tracer
 
 
 def command(message_id: str, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) -> int:
@@ -45,9 +47,11 @@ def command(message_id: str, *, home: HomeOption = HOME_DEFAULT, json: JsonOptio
 def find_stories(message_id: str, home: HomeOption) -> list[Trace]:
     """Return the stories of an id in a home."""
     place = open_home(home)
-    log = open_log(place, read_boot(place), SystemClock())
+    boot = read_boot(place)
+    log = open_log(place, boot, SystemClock())
     try:
-        tracer = Tracer(place, log, read_snapshot(place), destination_kinds())
+        kinds, workshop = destination_kinds(), workshop_maker(boot)
+        tracer = Tracer(place, log, read_snapshot(place), kinds, workshop)
         return tracer.trace(message_id)
     finally:
         log.close()
@@ -64,14 +68,30 @@ def print_story(story: Trace) -> None:
         for note in stage.notes:
             say(f"{'':28}{note}")
     for name, destination in story.destinations.items():
-        reason = f"  {destination.reason}" if destination.reason else ""
-        say(f"  → {name} ({destination.kind}): {destination.outcome}{reason}")
-        for attempt in destination.attempts:
-            status = f"HTTP {attempt.status}" if attempt.status else attempt.reason
-            took = f"  {attempt.took_ms:.0f} ms" if attempt.took_ms is not None else ""
-            say(
-                f"      {attempt.at}  attempt {attempt.number}  {attempt.outcome}  {status}{took}"
-                f"  {attempt.events} event{'s' if attempt.events != 1 else ''}"
-            )
-        if destination.next_attempt:
-            say(f"      next attempt at {destination.next_attempt}")
+        print_destination(name, destination)
+
+
+def print_destination(name: str, destination: DestinationTrace) -> None:
+    """Print what became of an event at one destination."""
+    reason = f"  {destination.reason}" if destination.reason else ""
+    say(
+        f"  → {name} ({destination.kind}): {destination.outcome}{reason}{_by(destination.revision)}"
+    )
+    for attempt in destination.attempts:
+        status = f"HTTP {attempt.status}" if attempt.status else attempt.reason
+        took = f"  {attempt.took_ms:.0f} ms" if attempt.took_ms is not None else ""
+        say(
+            f"      {attempt.at}  attempt {attempt.number}  {attempt.outcome}  {status}{took}"
+            f"  {attempt.events} event{'s' if attempt.events != 1 else ''}{_by(attempt.revision)}"
+        )
+    if destination.failure is not None:
+        say(f"      it was given: {destination.failure.input}")
+        say(f"      so far: {msgspec.json.encode(destination.failure.partial).decode()}")
+    if destination.note:
+        say(f"      {destination.note}")
+    if destination.next_attempt:
+        say(f"      next attempt at {destination.next_attempt}")
+
+
+def _by(revision: int) -> str:
+    return f"  revision {revision}" if revision else ""

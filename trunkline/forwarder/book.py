@@ -14,12 +14,16 @@ from trunkline.forwarder.item import Item
 from trunkline.forwarder.parking import Standing
 from trunkline.forwarder.place import Place
 from trunkline.forwarder.shared import Shared
+from trunkline.forwarder.tally import tally_name
 from trunkline.forwarder.waiting import WaitingIndex
 from trunkline.kit.destination import Attempt
-from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected
+from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Unsent, Unshaped
+from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination
 from trunkline.state.forwarder import OUTCOME_BYTES, pack_offsets
 from trunkline.telemetry import forwarder as telemetry
+
+RUN_REASON_LENGTH = 300  # of a failure, as the trace tells it without its dead letter
 
 
 class Book:
@@ -75,21 +79,41 @@ class Book:
         self.place.hold(item)
         self.shared.bytes += item.size
 
-    def filter(self, offset: int, received_ms: int, reason: str) -> None:
-        """Be done with an event that the destination does not get."""
-        changes = self.shared.writer.changes
-        changes.count((self._uid, self.config.app, received_ms // 60_000, "filtered", reason))
-        changes.runs.setdefault((self._uid, "filtered", reason), []).append(offset)
+    def filter(self, offset: int, stored: StoredEvent, reason: str) -> None:
+        """Be done with an event of the log that the destination does not get."""
+        name = tally_name(stored.type, stored.name)
+        self._count("filtered", stored.received_ms, name, reason)
+        self._add_to_run("filtered", reason, 0, offset)
+
+    def skip(self, item: Item, reason: str, detail: str = "", revision: int = 0) -> None:
+        """Be done with an event that was taken up and is not sent.
+
+        `reason` is the ledger's, out of a closed set; `detail` says more in the trace.
+        """
+        self._count_item("filtered", item, reason)
+        self._add_to_run("filtered", detail or reason, revision, item.offset)
+        self.drop(item)
 
     def deliver(self, items: Sequence[Item]) -> None:
         """Be done with events that were delivered."""
-        changes = self.shared.writer.changes
         for item in items:
-            minute = item.received_ms // 60_000
-            changes.count((self._uid, self.config.app, minute, "delivered", ""))
+            self._count_item("delivered", item, "")
             self.drop(item)
 
-    def bury(self, item: Item, reason: str, detail: str) -> int:
+    def give_up(self, item: Item, why: Unshaped, revision: int) -> None:
+        """Make a dead letter of an event that the playbook failed for."""
+        self._add_to_run("unshaped", why.reason[:RUN_REASON_LENGTH], revision, item.offset)
+        self.bury(item, "rejected", why.reason, revision, why.partial, why.failure)
+
+    def bury(
+        self,
+        item: Item,
+        reason: str,
+        detail: str,
+        revision: int = 0,
+        partial: bytes = b"",
+        failure: bytes = b"",
+    ) -> int:
         """Make a dead letter (reason: rejected or expired) and return its id."""
         shared, mapped = self.shared, item.mapped
         number = shared.writer.next_id()
@@ -98,10 +122,10 @@ class Book:
             (
                 number, self._uid, item.lane, item.offset, item.app, mapped.message_id,
                 item.received_ms, shared.clock.now_ms(), reason, detail, item.attempts,
-                mapped.user, mapped.type, mapped.name, mapped.body,
+                mapped.user, mapped.type, mapped.name, mapped.body, revision, partial, failure,
             )
         )  # fmt: skip
-        changes.count((self._uid, self.config.app, item.received_ms // 60_000, "dead", reason))
+        self._count_item("dead", item, reason)
         self.drop(item)
         telemetry.delivery_dead_lettered(
             self.config.app, self.config.id, reason, detail, item.attempts
@@ -113,8 +137,7 @@ class Book:
         changes = self.shared.writer.changes
         for number, item in self.suspects:
             changes.letters_out.append((number,))
-            minute = item.received_ms // 60_000
-            changes.count((self._uid, self.config.app, minute, "dead", "rejected"), -1)
+            self._count_item("dead", item, "rejected", -1)
             self._insert(item, 0.0, "held back by the fuse")
         telemetry.letters_revived(self.config.app, self.config.id, len(self.suspects))
         self.suspects.clear()
@@ -132,12 +155,9 @@ class Book:
 
     def expire(self, items: Sequence[Item]) -> None:
         """Give events up unsent, for space."""
-        changes = self.shared.writer.changes
-        run = changes.runs.setdefault((self._uid, "expired", "expired: parked_bytes_max"), [])
         for item in items:
-            minute = item.received_ms // 60_000
-            changes.count((self._uid, self.config.app, minute, "dead", "expired"))
-            run.append(item.offset)
+            self._count_item("dead", item, "expired")
+            self._add_to_run("expired", "expired: parked_bytes_max", 0, item.offset)
             self.drop(item)
 
     def drop(self, item: Item) -> None:
@@ -173,16 +193,28 @@ class Book:
                 writer.next_id(), self._uid, "attempt", attempt.now_ms, attempt.number,
                 self.shared.version, attempt.delivery_id, carried.status,
                 round(carried.took_ms, 2), _reason(carried), carried.answer,
-                pack_offsets(offsets), codes,
+                pack_offsets(offsets), codes, carried.revision,
             ),
             offsets,
         )  # fmt: skip
 
     def replay(self, item: Item) -> None:
         """Put an event into the waiting table again, on purpose."""
-        minute = item.received_ms // 60_000
-        self.shared.writer.changes.count((self._uid, self.config.app, minute, "replayed", ""))
+        self._count_item("replayed", item, "")
         self._insert(item, 0.0, "replayed", replay=1)
+
+    def _count_item(self, kind: str, item: Item, reason: str, number: int = 1) -> None:
+        name = tally_name(item.mapped.type, item.mapped.name)
+        self._count(kind, item.received_ms, name, reason, number)
+
+    def _count(self, kind: str, received_ms: int, name: str, reason: str, number: int = 1) -> None:
+        key = (self._uid, self.config.app, received_ms // 60_000, kind, reason)
+        self.shared.writer.changes.count(key, name, number)
+
+    def _add_to_run(self, kind: str, reason: str, revision: int, offset: int) -> None:
+        """Have one row of the trace say the same of many events."""
+        runs = self.shared.writer.changes.runs
+        runs.setdefault((self._uid, kind, reason, revision), []).append(offset)
 
     def _insert(self, item: Item, due_at: float, reason: str, replay: int = 0) -> None:
         mapped = item.mapped
@@ -216,10 +248,10 @@ def _by_offset(items: Sequence[Item], carried: Carried) -> tuple[list[int], byte
     return [offset for offset, _ in pairs], codes[:1] if len(set(codes)) == 1 else codes
 
 
-def _code(outcome: Outcome) -> bytes:
+def _code(outcome: Outcome | Unsent) -> bytes:
     if isinstance(outcome, Delivered):
         return OUTCOME_BYTES["delivered" if outcome.verified else "unverified"]
-    if isinstance(outcome, Rejected):
+    if isinstance(outcome, Rejected | Unshaped):
         return OUTCOME_BYTES["rejected"]
     return OUTCOME_BYTES["blocked" if isinstance(outcome, Blocked) else "retry"]
 

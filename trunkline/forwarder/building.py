@@ -32,5 +32,8 @@ def make_carrier(config: Configured, shared: Shared, worker: Worker) -> Carrier:
 
 
 def digest_of(config: Configured) -> bytes:
-    """Return what tells one version of a destination's settings from another."""
-    return hashlib.sha256(config.kind.encode() + b"\0" + config.settings).digest()
+    """Return what tells one version of a destination's settings and playbook from another."""
+    made_of = config.kind.encode() + b"\0" + config.settings
+    if config.playbook:
+        made_of += b"\0" + config.playbook
+    return hashlib.sha256(made_of).digest()

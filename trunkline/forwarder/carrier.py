@@ -8,15 +8,18 @@ instead of losing an event: `Blocked` keeps everything until a person has looked
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from trunkline.forwarder.failures import SendFailed
+from trunkline.forwarder.parking import Cause
+from trunkline.forwarder.shaping import CannotShape, Shaping, unshaped
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
 from trunkline.kit.destination import (
     REQUESTS_MAX,
     Attempt,
+    Call,
     Channel,
     Destination,
     Mapped,
@@ -24,9 +27,12 @@ from trunkline.kit.destination import (
     Response,
     Settings,
 )
-from trunkline.model.outcome import Blocked, Outcome, Retry
+from trunkline.kit.shaping import CodeSource
+from trunkline.model.outcome import Blocked, Outcome, Retry, Unsent
+from trunkline.playbook.program import CodeError, Failure
 
 ANSWER_BYTES_MAX = 2048  # of an answer that is kept for the trace
+CALLS_MAX = 2 * REQUESTS_MAX  # of an operator's code, in one exchange
 
 
 class Sender(Protocol):
@@ -40,22 +46,33 @@ class Sender(Protocol):
 
 
 class Carried(NamedTuple):
-    """What an attempt came to: outcomes in the order of the events, and the last answer."""
+    """What an attempt came to: outcomes in the order of the events, and the last answer.
 
-    outcomes: Sequence[Outcome]
+    `cause` is why the destination parks where an outcome is `Blocked`, `revision` the playbook's.
+    """
+
+    outcomes: Sequence[Outcome | Unsent]
     status: int | None
     took_ms: float
     answer: bytes
+    cause: Cause = "blocked"
+    revision: int = 0
 
 
 class Carrier(ABC):
-    """Carries events to one destination. `concurrency` attempts may be under way at a time."""
+    """Carries events to one destination. `concurrency` attempts may be under way at a time.
+
+    `code` is what the component wants run of an operator's; `carry` is given who runs it.
+    """
 
     settings: Settings
     concurrency: int
+    code: Mapping[str, CodeSource] = {}
 
     @abstractmethod
-    async def carry(self, events: Sequence[Mapped], attempt: Attempt) -> Carried:
+    async def carry(
+        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None = None
+    ) -> Carried:
         """Try once. Never raises for what a destination or a component does."""
 
     @abstractmethod
@@ -71,49 +88,77 @@ class HttpCarrier(Carrier):
     ) -> None:
         self.settings: Settings = destination.settings
         self.concurrency = self.settings.concurrency_max
+        self.code = destination.code()
         self._destination = destination
         self._sender = sender
         self._clock = clock
         self._allow_private = allow_private
 
-    async def carry(self, events: Sequence[Mapped], attempt: Attempt) -> Carried:
+    async def carry(
+        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None = None
+    ) -> Carried:
         start = self._clock.monotonic()
         response: Response | None = None
+        cause: Cause = "blocked"
+        outcomes: Sequence[Outcome | Unsent]
         try:
-            outcomes, response = await self._exchange(events, attempt)
+            outcomes, response = await self._exchange(events, attempt, shaping)
         except SendFailed as failure:
             outcomes = [failure.outcome] * len(events)
+        except CannotShape as error:
+            outcomes, cause = [Blocked(error.reason)] * len(events), error.cause
+        except CodeError as error:
+            failure = Failure("connection.transform", error.line, str(error), "", None)
+            outcomes = [unshaped(failure)] * len(events)
         except Exception as error:  # a component's fault is never an event's
             outcomes = [_fault(self._destination.kind, error)] * len(events)
         took_ms = (self._clock.monotonic() - start) * 1000
         outcomes = _checked(self._destination.kind, outcomes, len(events))
         if response is None:
-            return Carried(outcomes, None, took_ms, b"")
-        return Carried(outcomes, response.status, took_ms, response.body[:ANSWER_BYTES_MAX])
+            return Carried(outcomes, None, took_ms, b"", cause)
+        answer = response.body[:ANSWER_BYTES_MAX]
+        return Carried(outcomes, response.status, took_ms, answer, cause)
 
     async def close(self) -> None:
         """Connections belong to the sender."""
 
     async def _exchange(
-        self, events: Sequence[Mapped], attempt: Attempt
+        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None
     ) -> tuple[Sequence[Outcome], Response | None]:
         generator = self._destination.exchange(events, attempt)
         response: Response | None = None
+        requests = calls = 0
+        answer: Any = None
         try:
-            request = next(generator)
-            for _ in range(REQUESTS_MAX):
-                response = await self._sender.send(
-                    request,
+            while calls <= CALLS_MAX:
+                asked = generator.send(answer)
+                if isinstance(asked, Call):
+                    calls += 1
+                    answer = await _call(asked, shaping)
+                    continue
+                requests += 1
+                if requests > REQUESTS_MAX:
+                    break
+                answer = response = await self._sender.send(
+                    asked,
                     timeout_seconds=self.settings.timeout_seconds,
                     allow_private=self._allow_private,
                 )
-                request = generator.send(response)
         except StopIteration as stop:
             return stop.value, response
         finally:
             generator.close()
-        reason = f"{self._destination.kind} made more than {REQUESTS_MAX} requests for one attempt"
+        reason = (
+            f"{self._destination.kind} made more than {REQUESTS_MAX} requests for one attempt, "
+            f"or {CALLS_MAX} calls of code"
+        )
         return [Blocked(reason)] * len(events), response
+
+
+async def _call(asked: Call, shaping: Shaping | None) -> Any:
+    if shaping is None:
+        raise CannotShape("settings", f"{asked.name!r} is code that the destination did not name")
+    return await shaping.call(asked.name, asked.values)
 
 
 class ChannelCarrier(Carrier):
@@ -127,7 +172,12 @@ class ChannelCarrier(Carrier):
         self._clock = clock
         self._is_open = False
 
-    async def carry(self, events: Sequence[Mapped], attempt: Attempt) -> Carried:
+    async def carry(
+        self,
+        events: Sequence[Mapped],
+        attempt: Attempt,
+        shaping: Shaping | None = None,  # noqa: ARG002  of the contract; a channel calls no code
+    ) -> Carried:
         start = self._clock.monotonic()
         outcomes = await self._worker.run(lambda: self._deliver(events, attempt))
         took_ms = (self._clock.monotonic() - start) * 1000
@@ -156,7 +206,9 @@ class ChannelCarrier(Carrier):
             return
 
 
-def _checked(kind: str, outcomes: Sequence[Outcome], count: int) -> Sequence[Outcome]:
+def _checked(
+    kind: str, outcomes: Sequence[Outcome | Unsent], count: int
+) -> Sequence[Outcome | Unsent]:
     if len(outcomes) == count:
         return outcomes
     reason = f"{kind} gave {len(outcomes)} outcomes for {count} events; its code must be mended"

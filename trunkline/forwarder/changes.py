@@ -11,10 +11,14 @@ from itertools import chain
 
 import apsw
 
-from trunkline.state.forwarder import BUCKET, pack_offsets
+from trunkline.forwarder.tally import Names, TallyKey, save_tally
+from trunkline.state.forwarder import BUCKET, SAMPLES_MAX, pack_offsets
 
 GroupValues = tuple[object, ...]
 LedgerKey = tuple[int, str, int, str, str]  # uid, app, minute, kind, reason
+RunKey = tuple[int, str, str, int]  # uid, kind, reason, revision
+ShadowKey = tuple[int, int, str]  # uid, revision, kind
+ShadowSample = tuple[int, int, str, int, str, str]  # …, offset, messageId, detail
 
 _GROUP = (
     "INSERT INTO grp (uid, app, id, kind, since, partition, begin, position, seen, at_head,"
@@ -32,15 +36,25 @@ _WAITING = (
 )
 _LETTER = (
     "INSERT INTO dead_letter (id, uid, lane, offset, app, message_id, received_ms, at_ms, reason,"
-    " detail, attempts, user, type, name, payload) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " detail, attempts, user, type, name, payload, revision, partial, failure)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _FATE = (
     "INSERT INTO fate (id, uid, kind, at_ms, number, snapshot, delivery_id, status, took_ms,"
-    " reason, answer, offsets, outcomes) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " reason, answer, offsets, outcomes, revision) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _LEDGER = (
     "INSERT INTO ledger (uid, app, minute, kind, reason, count) VALUES (?,?,?,?,?,?)"
     " ON CONFLICT DO UPDATE SET count=count+excluded.count"
+)
+_SHADOW = (
+    "INSERT INTO shadow (uid, revision, kind, count) VALUES (?,?,?,?)"
+    " ON CONFLICT DO UPDATE SET count=count+excluded.count"
+)
+_SHADOW_SAMPLE = (
+    "INSERT INTO shadow_sample (uid, revision, kind, offset, message_id, detail)"
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT COUNT(*) FROM shadow_sample"
+    f" WHERE uid=?1 AND revision=?2 AND kind=?3) < {SAMPLES_MAX}"
 )
 _SETTING = (
     "INSERT INTO setting (name, value) VALUES (?,?) ON CONFLICT DO UPDATE SET value=excluded.value"
@@ -59,8 +73,11 @@ class Changes:
         self.letters_out: list[tuple[int]] = []
         self.attempts: list[tuple[object, ...]] = []
         self.spans: list[tuple[int, int, int]] = []
-        self.runs: dict[tuple[int, str, str], list[int]] = {}  # (uid, kind, reason) → offsets
+        self.runs: dict[RunKey, list[int]] = {}  # → offsets
         self.ledger: dict[LedgerKey, int] = {}
+        self.tally: dict[TallyKey, int] = {}
+        self.shadows: dict[ShadowKey, int] = {}
+        self.shadow_samples: list[ShadowSample] = []
         self.settings: dict[str, str] = {}
         self.jobs: list[tuple[int, int, int]] = []  # position, until, id
         self.jobs_out: list[tuple[int]] = []
@@ -80,13 +97,18 @@ class Changes:
             + len(self.letters_in)
             + len(self.attempts)
             + len(self.ledger)
+            + len(self.tally)
             + len(self.runs)
+            + len(self.shadows)
             + len(self.jobs_out)
         )
 
-    def count(self, key: LedgerKey, number: int = 1) -> None:
-        """Count in the ledger."""
+    def count(self, key: LedgerKey, name: str, number: int = 1) -> None:
+        """Count in the ledger, and by the name of the event (`tally_name`)."""
         self.ledger[key] = self.ledger.get(key, 0) + number
+        uid, app, minute, kind, reason = key
+        by_name = (uid, app, minute // 60, name, kind, reason)
+        self.tally[by_name] = self.tally.get(by_name, 0) + number
 
     def add_attempt(self, uid: int, row: tuple[object, ...], offsets: Sequence[int]) -> None:
         """Add a row of `fate` (its first value is its id) and where a trace finds it."""
@@ -103,20 +125,21 @@ class Changes:
     def close(self, now_ms: int, snapshot: int, next_id: Callable[[], int]) -> None:
         """Make the rows that depend on the moment. Nothing is added after this."""
         self.rows = [make() for make in self.groups.values()]
-        for (uid, kind, reason), offsets in self.runs.items():
+        for (uid, kind, reason, revision), offsets in self.runs.items():
             offsets.sort()
             outcomes = b"X" if kind == "expired" else b""
             row = (
                 next_id(), uid, kind, now_ms, 0, snapshot, "", None, None, reason, b"",
-                pack_offsets(offsets), outcomes,
+                pack_offsets(offsets), outcomes, revision,
             )  # fmt: skip
             self.add_attempt(uid, row, offsets)
 
-    def write(self, db: apsw.Connection) -> None:
+    def write(self, db: apsw.Connection, names: Names) -> None:
         """Write everything. Within a transaction."""
         for statement, rows in self._statements():
             if rows:
                 db.executemany(statement, rows)
+        save_tally(db, names, self.tally)
 
     def _statements(self) -> list[tuple[str, list[tuple[object, ...]]]]:
         counts: list[tuple[object, ...]] = [
@@ -138,6 +161,8 @@ class Changes:
                 list[tuple[object, ...]](self.spans),
             ),
             (_LEDGER, counts),
+            (_SHADOW, [(*key, number) for key, number in self.shadows.items()]),
+            (_SHADOW_SAMPLE, list(chain(self.shadow_samples))),
             ("UPDATE job SET position=?, until=? WHERE id=?", list(chain(self.jobs))),
             ("DELETE FROM job WHERE id=?", list(chain(self.jobs_out))),
             ("UPDATE grp SET removed_ms=? WHERE uid=?", list(chain(self.ended))),

@@ -44,6 +44,7 @@ from trunkline.kit.bell import Bell
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.settings import ForwarderSettings
+from trunkline.kit.shaping import Workshop
 from trunkline.model.record import EVENTS
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.model.snapshot import Snapshot
@@ -89,6 +90,7 @@ class Forwarder:
         log_bytes_max: int | None = None,
         vfs: str | None = None,
         threads: Threads = WorkThread,
+        workshop: Workshop | None = None,
     ) -> None:
         self._log = log
         self._kinds = kinds
@@ -102,6 +104,7 @@ class Forwarder:
         self._log_bytes_max = log_bytes_max
         self._vfs = vfs
         self._threads = threads
+        self._workshop = workshop
         self.groups: dict[int, Group] = {}
         self._spaces: dict[int, Space] = {}
         self._rows: dict[int, GroupRow] = {}  # saved groups that the snapshot has not named yet
@@ -133,6 +136,8 @@ class Forwarder:
         """Let go of everything without saving, as a crash would."""
         self._shared.is_stopping = True
         await self._tasks.end()
+        if self._workshop is not None:
+            await self._workshop.close()
         await self._writer.abandon()
         self._catch_up.close()
         for worker in (self._head_worker, self._side_worker):
@@ -162,6 +167,7 @@ class Forwarder:
             leave_head=self._leave_head,
             feed=self._feed,
             look_at_clock=self._look_at_clock,
+            workshop=self._workshop,
         )
         self._head = Head(self._log, self._shared, self._head_worker)
         self._catch_up = CatchUp(self._log, self._shared, self._head)

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import heapq
 
-import msgspec
-
+from trunkline.forwarder.attempting import BATCH_BYTES_MAX, attempt
 from trunkline.forwarder.book import Book
-from trunkline.forwarder.building import digest_of, make_carrier
-from trunkline.forwarder.carrier import Carried, Carrier
+from trunkline.forwarder.building import digest_of
 from trunkline.forwarder.decide import DISABLED, decider
 from trunkline.forwarder.item import Batch, Item, item_of
 from trunkline.forwarder.lanes import Lanes
+from trunkline.forwarder.outfit import Outfit
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.probing import probe
 from trunkline.forwarder.settling import join, leaves_at, move_out, settle
 from trunkline.forwarder.shared import BYTES_MAX
 from trunkline.forwarder.waiting import read_lanes
-from trunkline.kit.destination import Attempt, Mapped, Settings, delivery_id
-from trunkline.model.outcome import Outcome
+from trunkline.kit.destination import Mapped, Settings
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.telemetry import forwarder as telemetry
@@ -33,7 +31,6 @@ QUEUE_EVENTS_MIN = 1000  # half of it is what one chunk of the log fills (readin
 QUEUE_BYTES_MAX = 16_777_216
 HELD_EVENTS_MAX = 200  # while nothing is sent: enough to probe with
 HELD_BYTES_MAX = 524_288
-BATCH_BYTES_MAX = 4_194_304
 NEVER = float("inf")
 
 
@@ -52,10 +49,10 @@ class Group:
         self.under_way = 0
         self.full_lanes: set[str] = set()
         self._decide = decider(self.config)
-        self._name = f"{self.config.app}/{self.config.id}"
-        self._carrier: Carrier | None = None
-        self._worker = self.shared.threads(f"channel {self._name}")
-        self._metrics = telemetry.KindMetrics(self.config.kind)
+        self.name = f"{self.config.app}/{self.config.id}"
+        self._worker = self.shared.threads(f"channel {self.name}")
+        self.outfit = Outfit(self.shared, self._worker)
+        self.metrics = telemetry.KindMetrics(self.config.kind)
         self._sleeping: list[tuple[float, int, Batch]] = []
         self._awake: list[Batch] = []
         self._slept = 0
@@ -75,33 +72,30 @@ class Group:
         self.config = self.book.config = config
         self._decide = decider(config)
         digest = digest_of(config)
-        if self._carrier is None or digest != self.book.digest:
-            is_changed = digest != self.book.digest
-            self.book.digest = digest
-            self._build(is_changed)
+        is_changed = digest != self.book.digest
+        self.book.digest = digest
+        self._build(is_changed)
         if was_enabled and not config.enabled:
             self._skip_idle()
         self.book.touch()
         self.pump()
 
     def _build(self, is_changed: bool) -> None:
-        """Make the component. Settings that are none park the destination."""
-        old, self._carrier = self._carrier, None
-        if old is not None:
-            self.shared.tasks.start(old.close())
+        """Make what it sends with. What cannot be used parks the destination."""
+        was_ready = self.outfit.carrier is not None
         try:
-            self._carrier = make_carrier(self.config, self.shared, self._worker)
-            self.settings = self._carrier.settings
-        except (msgspec.DecodeError, ValueError) as error:
-            self.park("settings", f"settings of {self._name}: {error}")
+            carrier = self.outfit.fit(self.config)
+        except ValueError as error:
+            self.park("settings", f"settings of {self.name}: {error}")
             return
+        self.settings = carrier.settings
         self._waiting_batch_max = self.settings.batch_events_max
-        self._concurrency = self._carrier.concurrency
+        self._concurrency = carrier.concurrency
         asked = 2 * self.settings.batch_events_max * self._concurrency
         self._queue_max = min(max(asked, QUEUE_EVENTS_MIN), QUEUE_EVENTS_MAX)
         if self.standing.state != "parked":
             return
-        if self.standing.cause == "settings":
+        if self.standing.cause == "settings" and (is_changed or not was_ready):
             self.run()
         elif is_changed:
             self.standing.probe_now(self.shared.clock.monotonic())
@@ -114,8 +108,10 @@ class Group:
         self.shared.tasks.start(self._close())
 
     async def _close(self) -> None:
-        if self._carrier is not None:
-            await self._carrier.close()
+        carrier, self.outfit.carrier = self.outfit.carrier, None
+        self.outfit.drop()
+        if carrier is not None:
+            await carrier.close()
         self._worker.close()
 
     # Events in
@@ -131,7 +127,7 @@ class Group:
             return True
         reason = self._decide(stored)
         if reason:
-            self.book.filter(offset, stored.received_ms, reason)
+            self.book.filter(offset, stored, reason)
         elif self._is_full():
             return False
         else:
@@ -171,8 +167,7 @@ class Group:
         idle = list(self.lanes.idle())
         self.lanes.remove({item.offset for item in idle})
         for item in idle:
-            self.book.filter(item.offset, item.received_ms, DISABLED)
-            self.book.drop(item)
+            self.book.skip(item, DISABLED)
 
     # Starting
 
@@ -181,7 +176,7 @@ class Group:
         if self.is_ended or self.shared.is_stopping:
             return
         if not self.shared.writer.is_behind:
-            if self.standing.runs and self._carrier is not None:
+            if self.standing.runs and self.outfit.carrier is not None:
                 self._wake_sleepers()
                 self._open_full_lanes()
                 while self.standing.runs and self.under_way < self._concurrency:
@@ -272,7 +267,7 @@ class Group:
     # Under way
 
     async def _carry(self, batch: Batch) -> None:
-        carried = await self.attempt(batch.items, batch.number)
+        carried = await attempt(self, batch.items, batch.number)
         self.under_way -= 1
         if not self.is_ended:
             settle(self, batch, carried)
@@ -295,29 +290,12 @@ class Group:
             return
         self._waiting_under_way += 1
         batch = Batch(items, is_waiting=True)
-        carried = await self.attempt(batch.items, batch.number)
+        carried = await attempt(self, batch.items, batch.number)
         self._waiting_under_way -= 1
         self.under_way -= 1
         if not self.is_ended:
             settle(self, batch, carried)
             self.pump()
-
-    async def attempt(self, items: list[Item], number: int) -> Carried:
-        """Send events once, and write down that and how it went."""
-        clock = self.shared.clock
-        own_ms, now = self.own_ms(), clock.monotonic()
-        for item in items:
-            if not item.attempts:
-                item.first_ms, item.first_at = own_ms, now
-            item.attempts += 1
-        key = delivery_id(self._name, [item.mapped.message_id for item in items])
-        attempt = Attempt(clock.now_ms(), number, self._name, key)
-        assert self._carrier is not None, "without settings that decode nothing is started"
-        carried = await self._carrier.carry([item.mapped for item in items], attempt)
-        if not self.is_ended:
-            self.book.attempted(items, attempt, carried)
-            self._metrics.attempted(list[Outcome](carried.outcomes), carried.took_ms)
-        return carried
 
     def go_on(self, batch: Batch) -> None:
         """Send the next part of a batch that was split, in the slot that it had."""
@@ -331,6 +309,8 @@ class Group:
         """Keep a batch until it is to be sent again, or leaves the log."""
         batch.number += 1
         self._slept += 1
+        for item in batch.items:
+            item.rest()
         wake_at = min(batch.due_at, leaves_at(self, batch))
         heapq.heappush(self._sleeping, (wake_at, self._slept, batch))
 
@@ -411,7 +391,7 @@ class Group:
         """Deliver again, because a person said so."""
         if not self.standing.runs:
             self.run()
-            if self._carrier is None:
+            if self.outfit.carrier is None:
                 self._build(is_changed=True)
         self.pump()
 
@@ -457,7 +437,7 @@ class Group:
         standing = self.standing
         return (
             standing.state == "parked"
-            and self._carrier is not None
+            and self.outfit.carrier is not None
             and self.config.enabled
             and self.under_way == 0
             and standing.probe_at <= self.shared.clock.monotonic()

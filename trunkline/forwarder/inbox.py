@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import apsw
 from msgspec import Struct
 
+from trunkline.forwarder.tally import Names, save_tally, tally_name
 from trunkline.state.db import open_writer
 from trunkline.state.forwarder import MIGRATIONS, read_setting
 from trunkline.state.home import Home
@@ -114,18 +115,30 @@ def _set_state(db: apsw.Connection, request: SetState) -> list[Effect]:
     return [StateSet(request.uid, request.state)]
 
 
-def _letters(db: apsw.Connection, ids: Sequence[int]) -> list[tuple[int, int, str, int, str, int]]:
-    """Return (id, uid, app, received_ms, reason, body's size) of letters whose group exists."""
+class Letter(Struct, frozen=True):
+    """What is asked of a dead letter here. `size` is the payload's, in bytes."""
+
+    id: int
+    uid: int
+    app: str
+    received_ms: int
+    reason: str
+    size: int
+    lane: str
+    type: str
+    name: str
+
+
+def _letters(db: apsw.Connection, ids: Sequence[int]) -> list[Letter]:
+    """Return the letters whose destination exists."""
     marks = ",".join("?" * len(ids))
-    return [
-        (int(row[0]), int(row[1]), str(row[2]), int(row[3]), str(row[4]), int(row[5]))
-        for row in db.execute(
-            "SELECT d.id, d.uid, d.app, received_ms, d.reason, LENGTH(payload) FROM dead_letter d"
-            f" JOIN grp g ON g.uid=d.uid AND g.removed_ms IS NULL WHERE d.id IN ({marks})"
-            " ORDER BY d.id",
-            tuple(ids),
-        )
-    ]
+    rows = db.execute(
+        "SELECT d.id, d.uid, d.app, received_ms, d.reason, LENGTH(payload), lane, type, name"
+        " FROM dead_letter d JOIN grp g ON g.uid=d.uid AND g.removed_ms IS NULL"
+        f" WHERE d.id IN ({marks}) ORDER BY d.id",
+        tuple(ids),
+    )
+    return [Letter(*row) for row in rows]
 
 
 def replay_lane(lane: str, number: int) -> str:
@@ -141,35 +154,32 @@ def _replay(db: apsw.Connection, ids: Sequence[int], at_ms: int) -> list[Effect]
     """Letters become rows of the waiting table, under the same ids."""
     effects: list[Effect] = []
     letters = _letters(db, ids)
-    for number, uid, app, received_ms, _, size in letters:
-        (lane,) = db.execute("SELECT lane FROM dead_letter WHERE id=?", (number,)).fetchone() or (
-            "",
-        )
-        lane = replay_lane(str(lane).removeprefix("r:"), number)
+    for letter in letters:
+        lane = replay_lane(letter.lane.removeprefix("r:"), letter.id)
         db.execute(
             "INSERT INTO waiting (id, uid, lane, offset, app, message_id, received_ms, attempts,"
             " first_ms, due_ms, reason, replay, user, type, name, payload)"
             " SELECT id, uid, ?, offset, app, message_id, received_ms, 0, 0, ?, 'replayed', 1,"
             " user, type, name, payload FROM dead_letter WHERE id=?",
-            (lane, at_ms, number),
+            (lane, at_ms, letter.id),
         )
-        count(db, uid, app, received_ms, "replayed", "", 1)
-        effects.append(Waits(uid, lane, size))
-    _delete(db, [letter[0] for letter in letters])
-    return [*effects, LettersGone(frozenset(letter[0] for letter in letters))]
+        count(db, letter, "replayed", "", 1)
+        effects.append(Waits(letter.uid, lane, letter.size))
+    _delete(db, letters)
+    return [*effects, LettersGone(frozenset(letter.id for letter in letters))]
 
 
 def _drop(db: apsw.Connection, ids: Sequence[int]) -> list[Effect]:
     letters = _letters(db, ids)
-    for _, uid, app, received_ms, reason, _ in letters:
-        count(db, uid, app, received_ms, "dead", reason, -1)
-        count(db, uid, app, received_ms, "dead", "dropped", 1)
-    _delete(db, [letter[0] for letter in letters])
-    return [LettersGone(frozenset(letter[0] for letter in letters))]
+    for letter in letters:
+        count(db, letter, "dead", letter.reason, -1)
+        count(db, letter, "dead", "dropped", 1)
+    _delete(db, letters)
+    return [LettersGone(frozenset(letter.id for letter in letters))]
 
 
-def _delete(db: apsw.Connection, ids: Sequence[int]) -> None:
-    db.executemany("DELETE FROM dead_letter WHERE id=?", [(number,) for number in ids])
+def _delete(db: apsw.Connection, letters: Sequence[Letter]) -> None:
+    db.executemany("DELETE FROM dead_letter WHERE id=?", [(letter.id,) for letter in letters])
 
 
 def _replay_range(db: apsw.Connection, request: ReplayRange) -> list[Effect]:
@@ -182,12 +192,13 @@ def _replay_range(db: apsw.Connection, request: ReplayRange) -> list[Effect]:
     return []
 
 
-def count(
-    db: apsw.Connection, uid: int, app: str, received_ms: int, kind: str, reason: str, number: int
-) -> None:
-    """Count in the ledger."""
+def count(db: apsw.Connection, letter: Letter, kind: str, reason: str, number: int) -> None:
+    """Count in the ledger, and by the event's name."""
+    minute = letter.received_ms // 60_000
     db.execute(
         "INSERT INTO ledger (uid, app, minute, kind, reason, count) VALUES (?,?,?,?,?,?)"
         " ON CONFLICT DO UPDATE SET count=count+excluded.count",
-        (uid, app, received_ms // 60_000, kind, reason, number),
+        (letter.uid, letter.app, minute, kind, reason, number),
     )
+    name = tally_name(letter.type, letter.name)
+    save_tally(db, Names(), {(letter.uid, letter.app, minute // 60, name, kind, reason): number})

@@ -51,6 +51,10 @@ class Item:
         self.first_ms = first_ms
         self.first_at = 0.0
 
+    def rest(self) -> None:
+        """Forget what can be made again, while it waits for its next attempt."""
+        vars(self.mapped).clear()
+
 
 class Batch:
     """Events that go in one request, and what is left of the batch they were split from.

@@ -12,8 +12,9 @@ from typing import Literal, cast
 from trunkline.state.forwarder import GroupRow
 
 State = Literal["running", "paused", "parked"]
-# settings: they do not decode, or the kind is unknown. lane, space: a limit of the waiting table.
-Cause = Literal["", "blocked", "fuse", "lane", "space", "settings"]
+# settings: they or the playbook cannot be used. lane, space: a limit of the waiting table.
+# code: what an operator wrote is paused, or its worker does not start.
+Cause = Literal["", "blocked", "fuse", "lane", "space", "settings", "code"]
 
 PROBE_SECONDS_MAX = 60.0
 CALM_SECONDS = 60.0  # running this long, a destination that parks again probes after 1 s again

@@ -11,28 +11,49 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from trunkline.forwarder.attempting import attempt
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.item import Batch, Item
+from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.settling import settle
 from trunkline.forwarder.waiting import read_lane, read_oldest_lane
-from trunkline.model.outcome import Delivered, Outcome, Retry
+from trunkline.model.outcome import Delivered, Filtered, Outcome, Retry, Unshaped
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
 
 LIMITS = ("lane", "space")  # causes for which "not now" is no good news
+CODE = ("code", "settings")  # causes that lie in the playbook, or in what runs it
+SKIPS_MAX = 100  # events that the playbook leaves nothing of, in one probe
 
 
 async def probe(group: Group) -> None:
     """Probe once. The destination runs afterwards, or is put off."""
-    first = await _oldest(group, "", _full_lane(group))
-    if first is None:
-        group.standing.put_off_probe(group.shared.clock.monotonic())
-        return
-    carried = await group.attempt(first.items, first.number)
-    if group.is_ended:
-        return
-    outcome = carried.outcomes[0]
+    for _ in range(SKIPS_MAX):
+        first = await _oldest(group, "", _full_lane(group))
+        if first is None:
+            break
+        carried = await attempt(group, first.items, first.number)
+        if group.is_ended:
+            return
+        outcome = carried.outcomes[0]
+        if not isinstance(outcome, Filtered | Unshaped):
+            await _judge(group, first, carried, outcome)
+            return
+        if _goes_on_unsent(group, first, carried):
+            return
+    group.standing.put_off_probe(group.shared.clock.monotonic())
+
+
+def _goes_on_unsent(group: Group, first: Batch, carried: Carried) -> bool:
+    """The playbook left nothing of the event: say whether that already lets the rest go."""
+    settle(group, first, carried)
+    if group.standing.state == "parked" and group.standing.cause in (*LIMITS, *CODE):
+        group.run()
+    return group.standing.state != "parked"
+
+
+async def _judge(group: Group, first: Batch, carried: Carried, outcome: Outcome) -> None:
     passes = isinstance(outcome, Delivered)
     if isinstance(outcome, Retry):
         # Not refused any more, only late: from here the horizon runs and lanes wait as ever.
@@ -41,33 +62,40 @@ async def probe(group: Group) -> None:
         group.run()
     if passes or group.standing.state != "parked":
         settle(group, first, carried)
-        return
-    await _try_another(group, first, outcome)
+    elif carried.cause in CODE:
+        _put_off(group, first, carried.cause, outcome)
+    else:
+        await _try_another(group, first, outcome, carried.revision)
 
 
-async def _try_another(group: Group, first: Batch, outcome: Outcome) -> None:
+async def _try_another(group: Group, first: Batch, outcome: Outcome, revision: int) -> None:
     """Find out whether it is the event's fault."""
     lane = first.items[0].lane
     other = await _oldest(group, lane, None)
     verdict: Carried | None = None
     if other is not None:
-        verdict = await group.attempt(other.items, other.number)
+        verdict = await attempt(group, other.items, other.number)
         if group.is_ended:
             return
         settle(group, other, verdict)  # parked still: it is delivered, or back in its place
     assert not isinstance(outcome, Delivered)
     if verdict is not None and isinstance(verdict.outcomes[0], Delivered):
         detail = f"{outcome.reason}, while another user's event was delivered right after"
-        group.book.bury(first.items[0], "rejected", detail)
+        group.book.bury(first.items[0], "rejected", detail, revision)
         group.give_back(first, [])
         if group.standing.state == "parked":
             group.run()
             group.standing.trust()
         return
+    _put_off(group, first, group.standing.cause, outcome)
+
+
+def _put_off(group: Group, first: Batch, cause: Cause, outcome: Outcome) -> None:
+    assert not isinstance(outcome, Delivered)
     group.give_back(first, first.items)
     if group.standing.state == "parked":
         if group.standing.cause not in LIMITS:
-            group.standing.reason = outcome.reason
+            group.standing.cause, group.standing.reason = cause, outcome.reason
         group.standing.put_off_probe(group.shared.clock.monotonic())
         group.book.touch()
 

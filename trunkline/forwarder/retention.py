@@ -134,6 +134,7 @@ def _delete_ledger(db: apsw.Connection, before_minute: int) -> None:
             continue
         until = min(before_minute, int(oldest[0]) + LEDGER_MINUTES)
         db.execute("DELETE FROM ledger WHERE uid=? AND minute<?", (uid, until))
+        db.execute("DELETE FROM tally WHERE uid=? AND hour<?", (uid, until // 60))
 
 
 def _delete_group(db: apsw.Connection, uid: int) -> None:
@@ -143,5 +144,6 @@ def _delete_group(db: apsw.Connection, uid: int) -> None:
         (uid, DELETE_ROWS),
     )
     if db.changes() == 0:
-        db.execute("DELETE FROM ledger WHERE uid=?", (uid,))
+        for table in ("ledger", "tally", "shadow", "shadow_sample"):
+            db.execute(f"DELETE FROM {table} WHERE uid=?", (uid,))
         db.execute("DELETE FROM grp WHERE uid=?", (uid,))

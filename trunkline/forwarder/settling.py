@@ -5,6 +5,8 @@ retry       the same batch again later; after a while in the log, over to the wa
             past the horizon a dead letter (expired)
 rejected    alone: a dead letter, and one more for the fuse; with others: split, to find it
 blocked     everything back in its place, and the destination parks
+filtered    by the playbook: done
+unshaped    the playbook failed for it: a dead letter, which is no fault of the destination's
 """
 
 from __future__ import annotations
@@ -15,9 +17,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.item import Batch, Item
 from trunkline.forwarder.parking import Cause
+from trunkline.forwarder.shaping import FILTERED
 from trunkline.forwarder.shared import LANES_MAX as ALL_LANES_MAX
 from trunkline.forwarder.waiting import LANES_MAX
-from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
+from trunkline.model.outcome import (
+    Blocked,
+    Delivered,
+    Filtered,
+    Outcome,
+    Rejected,
+    Retry,
+    Unsent,
+    Unshaped,
+)
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
@@ -32,11 +44,22 @@ class Sorted(NamedTuple):
     retry: list[tuple[Item, Retry]]
     rejected: list[tuple[Item, Rejected]]
     blocked: list[Blocked]
+    filtered: list[tuple[Item, Filtered]]
+    unshaped: list[tuple[Item, Unshaped]]
 
 
 def settle(group: Group, batch: Batch, carried: Carried) -> None:
     """Write down what an attempt came to, and let what follows of it go on."""
     found = sort(batch.items, carried.outcomes)
+    if found.filtered or found.unshaped:
+        _finish_unsent(group, batch, found, carried.revision)
+    if batch.items:
+        _settle_sent(group, batch, carried, found)
+    else:
+        _end_unsent(group, batch)
+
+
+def _settle_sent(group: Group, batch: Batch, carried: Carried, found: Sorted) -> None:
     book = group.book
     book.deliver(found.delivered)
     if found.delivered:
@@ -49,21 +72,40 @@ def settle(group: Group, batch: Batch, carried: Carried) -> None:
         group.give_back(batch, [item for item in batch.items if id(item) not in done])
     elif found.blocked:
         group.give_back(batch, [item for item in batch.items if id(item) not in done])
-        group.park("blocked", found.blocked[0].reason)
+        group.park(carried.cause, found.blocked[0].reason)
     elif len(found.rejected) == len(batch.items) > 1:
         batch.split()
         group.go_on(batch)
-    elif _bury(group, found.rejected):
+    elif _bury(group, found.rejected, carried.revision):
         group.give_back(batch, [item for item, _ in found.retry])
         book.revive()
         group.park("fuse", _fuse_reason(group, found.rejected[-1][1]))
     else:
-        _retry(group, batch, found.retry)
+        _retry(group, batch, found.retry, carried.revision)
 
 
-def sort(items: Sequence[Item], outcomes: Sequence[Outcome]) -> Sorted:
+def _finish_unsent(group: Group, batch: Batch, found: Sorted, revision: int) -> None:
+    """Be done with what the playbook left nothing of; the rest of the batch goes on."""
+    for item, filtered in found.filtered:
+        group.book.skip(item, FILTERED, filtered.reason, revision)
+    for item, unshaped in found.unshaped:
+        group.book.give_up(item, unshaped, revision)
+    group.metrics.unsent(len(found.filtered), len(found.unshaped))
+    gone = {item for item, _ in [*found.filtered, *found.unshaped]}
+    batch.items = [item for item in batch.items if item not in gone]
+
+
+def _end_unsent(group: Group, batch: Batch) -> None:
+    group.book.touch()
+    if group.standing.runs:
+        _advance(group, batch)
+    else:
+        group.give_back(batch, [])
+
+
+def sort(items: Sequence[Item], outcomes: Sequence[Outcome | Unsent]) -> Sorted:
     """Sort events by their outcome, keeping their order."""
-    found = Sorted([], [], [], [])
+    found = Sorted([], [], [], [], [], [])
     for item, outcome in zip(items, outcomes, strict=True):
         if isinstance(outcome, Delivered):
             found.delivered.append(item)
@@ -71,8 +113,12 @@ def sort(items: Sequence[Item], outcomes: Sequence[Outcome]) -> Sorted:
             found.retry.append((item, outcome))
         elif isinstance(outcome, Rejected):
             found.rejected.append((item, outcome))
-        else:
+        elif isinstance(outcome, Blocked):
             found.blocked.append(outcome)
+        elif isinstance(outcome, Filtered):
+            found.filtered.append((item, outcome))
+        else:
+            found.unshaped.append((item, outcome))
     return found
 
 
@@ -127,11 +173,11 @@ def limit_of(group: Group, item: Item) -> tuple[Cause, str]:
     return "", ""
 
 
-def _bury(group: Group, rejected: list[tuple[Item, Rejected]]) -> bool:
+def _bury(group: Group, rejected: list[tuple[Item, Rejected]], revision: int) -> bool:
     """Make dead letters; say whether that blew the fuse."""
     book = group.book
     for item, outcome in rejected:
-        book.suspects.append((book.bury(item, "rejected", outcome.reason), item))
+        book.suspects.append((book.bury(item, "rejected", outcome.reason, revision), item))
     return bool(rejected) and len(book.suspects) >= group.shared.settings.fuse_rejections
 
 
@@ -140,7 +186,7 @@ def _fuse_reason(group: Group, last: Rejected) -> str:
     return f"{count} events rejected with no delivery between; the last: {last.reason}"
 
 
-def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]]) -> None:
+def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision: int) -> None:
     """Send the same batch again later, without what is past its horizon."""
     reason = retry[0][1].reason if retry else ""
     horizon_ms = group.settings.retry_hours_max * 3_600_000
@@ -148,7 +194,7 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]]) -> None:
     kept: list[Item] = []
     for item, _ in retry:
         if own_ms - item.first_ms >= horizon_ms:
-            group.book.bury(item, "expired", reason)
+            group.book.bury(item, "expired", reason, revision)
         else:
             kept.append(item)
     batch.items = kept

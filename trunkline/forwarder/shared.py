@@ -13,6 +13,8 @@ from trunkline.forwarder.writer import Writer
 from trunkline.kit.clock import Clock
 from trunkline.kit.destination import Channel, Destination
 from trunkline.kit.settings import ForwarderSettings
+from trunkline.kit.shapers import Programs
+from trunkline.kit.shaping import Workshop
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
@@ -45,6 +47,7 @@ class Shared:
         leave_head: Callable[[Group, int], None],
         feed: Callable[[Group], None],
         look_at_clock: Callable[[], None],
+        workshop: Workshop | None = None,
     ) -> None:
         self.clock = clock
         self.random = random
@@ -59,6 +62,8 @@ class Shared:
         self.leave_head = leave_head
         self.feed = feed
         self.look_at_clock = look_at_clock
+        self.workshop = workshop
+        self.programs = Programs()
         self.head = 0
         self.version = 0
         self.bytes = 0

@@ -16,6 +16,7 @@ from typing import TypeVar
 import apsw
 
 from trunkline.forwarder.changes import Changes
+from trunkline.forwarder.tally import Names
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
 from trunkline.state.db import checkpoint, open_writer
@@ -54,6 +55,7 @@ class Writer:
         self._vfs = vfs
         self._moment = moment
         self._db: apsw.Connection | None = None
+        self._names = Names()  # used on the worker's thread only
         self._unsaved: Changes | None = None  # taken, not in the file yet
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -161,7 +163,7 @@ class Writer:
         db.execute("BEGIN IMMEDIATE")
         try:
             if self._unsaved is not None:
-                self._unsaved.write(db)
+                self._unsaved.write(db, self._names)
             result = work(db)
             db.execute("COMMIT")
         except BaseException:

@@ -22,6 +22,7 @@ class MadeAttempt(Struct, frozen=True, rename="camel"):
     reason: str
     took_ms: float | None
     delivery_id: str
+    revision: int
 
 
 def follow_attempts(
@@ -43,13 +44,22 @@ def follow_attempts(
             after = int(newest[0]) if newest else 0
         rows = list(
             db.execute(
-                "SELECT id, at_ms, number, offsets, status, reason, took_ms, delivery_id FROM fate"
-                " WHERE uid=? AND kind='attempt' AND id>? ORDER BY id LIMIT ?",
+                "SELECT id, at_ms, number, offsets, status, reason, took_ms, delivery_id, revision"
+                " FROM fate WHERE uid=? AND kind='attempt' AND id>? ORDER BY id LIMIT ?",
                 (uid, after, LINES_MAX),
             )
         )
     lines = [
-        MadeAttempt(format_ms(at), number, len(unpack_offsets(offsets)), status, reason, took, name)
-        for _, at, number, offsets, status, reason, took, name in rows
+        MadeAttempt(
+            format_ms(at),
+            number,
+            len(unpack_offsets(offsets)),
+            status,
+            reason,
+            took,
+            name,
+            revision,
+        )
+        for _, at, number, offsets, status, reason, took, name, revision in rows
     ]
     return (int(rows[-1][0]) if rows else after), lines

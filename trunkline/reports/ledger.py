@@ -71,8 +71,14 @@ class _Accepted(Struct, frozen=True):
     rows: list[tuple[str, int, str, str, int]]  # app, snapshot, kind, reason, count
 
 
-def read_ledger(home: Home, log: EventLog, app: str | None = None, since_ms: int = 0) -> Ledger:
-    """Count. `app` and `since_ms` (of acceptance) narrow it; both equations hold within them."""
+def read_ledger(
+    home: Home,
+    log: EventLog,
+    app: str | None = None,
+    since_ms: int = 0,
+    destination: str | None = None,
+) -> Ledger:
+    """Count. App, destination and `since_ms` (of acceptance) narrow it; within them it balances."""
     minute = since_ms // 60_000
     owed = _read_groups(home, app, minute)
     counted = _read_acceptance(home, app, minute)
@@ -82,7 +88,11 @@ def read_ledger(home: Home, log: EventLog, app: str | None = None, since_ms: int
     for offset, event in scan_events(log, start, end, app, minute):
         tail.add(offset, event)
     apps = _acceptance_lines(counted, tail.accepted_by_app)
-    lines = [_destination_line(group, owed, counted, tail) for group in owed.groups]
+    lines = [
+        _destination_line(group, owed, counted, tail)
+        for group in owed.groups
+        if destination in (None, group.id)
+    ]
     balanced = all(line.balanced for line in apps) and all(line.balanced for line in lines)
     return Ledger(balanced, end, apps, lines)
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import apsw
 import msgspec
 from msgspec import Struct
 
+from trunkline.kit.destination import Mapped
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.times import format_ms
 from trunkline.model.record import EVENTS
 from trunkline.model.snapshot import Snapshot
+from trunkline.reports.failures import FailureLine, failure_line
 from trunkline.reports.pending import Tail, scan_events
 from trunkline.reports.state import GroupState, read_groups, reading
+from trunkline.state.forwarder import BUCKET, unpack_offsets
 from trunkline.state.home import Home
 
 
 class DeadLetter(Struct, frozen=True, rename="camel"):
-    """A delivery that was given up, kept with its reason."""
+    """A delivery that was given up, kept with its reason. `revision` shaped it; 0: none did."""
 
     id: int
     message_id: str
@@ -29,6 +34,20 @@ class DeadLetter(Struct, frozen=True, rename="camel"):
     reason: str
     detail: str
     attempts: int
+    revision: int = 0
+
+
+class LetterContent(Struct, frozen=True):
+    """What lies in a dead letter: the event, and where the playbook failed for it, if it did.
+
+    `uid` is the destination's, `at_ms` when the last request was made, or else the letter.
+    """
+
+    letter: DeadLetter
+    uid: int
+    at_ms: int
+    event: Mapped
+    failure: FailureLine | None
 
 
 class Refused(Struct, frozen=True, rename="camel"):
@@ -63,7 +82,7 @@ class DestinationState(Struct, frozen=True, rename="camel"):
 
 
 class LetterFilter(Struct, frozen=True):
-    """Which dead letters. None means any."""
+    """Which dead letters. None means any; `id` is a letter's own."""
 
     app: str | None = None
     destination: str | None = None
@@ -71,13 +90,15 @@ class LetterFilter(Struct, frozen=True):
     message_id: str | None = None
     since_ms: int = 0
     limit: int = 1000
+    id: int | None = None
 
 
 _LETTERS = (
     "SELECT d.id, d.message_id, d.app, g.id, d.at_ms, d.received_ms, d.reason, d.detail,"
-    " d.attempts, d.payload FROM dead_letter d JOIN grp g ON g.uid=d.uid"
+    " d.attempts, d.revision, d.uid, d.offset, d.user, d.type, d.name, d.payload, d.partial,"
+    " d.failure FROM dead_letter d JOIN grp g ON g.uid=d.uid"
     " WHERE (:app IS NULL OR d.app=:app) AND (:destination IS NULL OR g.id=:destination)"
-    " AND (:reason IS NULL OR d.reason=:reason)"
+    " AND (:reason IS NULL OR d.reason=:reason) AND (:id IS NULL OR d.id=:id)"
     " AND (:message_id IS NULL OR d.message_id=:message_id)"
     " AND d.at_ms>=:since_ms ORDER BY d.id LIMIT :limit"
 )
@@ -85,30 +106,48 @@ _LETTERS = (
 
 def list_letters(home: Home, which: LetterFilter) -> list[DeadLetter]:
     """Return dead letters, oldest first."""
-    return [letter for letter, _ in _letters(home, which)]
-
-
-def show_letters(home: Home, which: LetterFilter) -> list[tuple[DeadLetter, dict[str, Any]]]:
-    """Return dead letters with the events in them."""
-    return [(letter, msgspec.json.decode(payload)) for letter, payload in _letters(home, which)]
-
-
-def _letters(home: Home, which: LetterFilter) -> list[tuple[DeadLetter, bytes]]:
     with reading(home, "forwarder") as db:
-        if db is None:
-            return []
-        rows = db.execute(_LETTERS, msgspec.structs.asdict(which))
-        return [
-            (
-                DeadLetter(
-                    id_, message_id, app, destination, format_ms(at), format_ms(received),
-                    reason, detail, attempts,
-                ),
-                bytes(payload),
-            )
-            for id_, message_id, app, destination, at, received, reason, detail, attempts, payload
-            in rows
-        ]  # fmt: skip
+        return [] if db is None else [_letter(row) for row in _rows(db, which)]
+
+
+def read_letters(home: Home, which: LetterFilter) -> list[LetterContent]:
+    """Return dead letters with what lies in them, oldest first."""
+    with reading(home, "forwarder") as db:
+        return [] if db is None else [_content(db, row) for row in _rows(db, which)]
+
+
+def _rows(db: apsw.Connection, which: LetterFilter) -> list[Sequence[Any]]:
+    return list(db.execute(_LETTERS, msgspec.structs.asdict(which)))
+
+
+def _letter(row: Sequence[Any]) -> DeadLetter:
+    id_, message_id, app, destination, at_ms, received_ms, *rest = row[:10]
+    return DeadLetter(
+        id_, message_id, app, destination, format_ms(at_ms), format_ms(received_ms), *rest
+    )
+
+
+def _content(db: apsw.Connection, row: Sequence[Any]) -> LetterContent:
+    _, message_id, app, _, at_ms, *_ = row
+    uid, offset, user, type_, name, payload, partial, failure = row[10:]
+    last_ms = _last_attempt_ms(db, uid, offset)
+    return LetterContent(
+        _letter(row),
+        uid,
+        at_ms if last_ms is None else last_ms,
+        Mapped(message_id, app, user, type_, name, bytes(payload)),
+        failure_line(bytes(partial), bytes(failure)),
+    )
+
+
+def _last_attempt_ms(db: apsw.Connection, uid: int, offset: int) -> int | None:
+    """Return when the last request that carried an event was made."""
+    rows = db.execute(
+        "SELECT at_ms, offsets FROM fate_span JOIN fate ON fate.id=fate_span.fate"
+        " WHERE fate_span.uid=? AND bucket=? AND kind='attempt' ORDER BY fate.id DESC",
+        (uid, offset // BUCKET),
+    )
+    return next((int(at_ms) for at_ms, packed in rows if offset in unpack_offsets(packed)), None)
 
 
 def list_refused(home: Home, app: str | None, limit: int, id_: int | None = None) -> list[Refused]:

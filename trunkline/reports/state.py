@@ -1,16 +1,21 @@
-"""Reading the forwarder's and the pipeline's state files, each as of one moment."""
+"""Reading the forwarder's and the pipeline's state files, each as of one moment.
+
+A file that an older version wrote, and no node has opened since, is brought up to date first.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Generator
+from pathlib import Path
 
 import apsw
 from msgspec import Struct
 
-from trunkline.state import forwarder
-from trunkline.state.db import open_reader
-from trunkline.state.home import Home
+from trunkline.state import forwarder, pipeline
+from trunkline.state.db import StateVersionError, open_reader, open_writer
+from trunkline.state.home import Home, HomeLock
 
 
 class GroupState(Struct, frozen=True):
@@ -41,8 +46,16 @@ class GroupState(Struct, frozen=True):
 @contextlib.contextmanager
 def reading(home: Home, which: str) -> Generator[apsw.Connection | None, None, None]:
     """Open a state file (`forwarder` or `pipeline`) as of one moment; None where there is none."""
-    path = home.forwarder_file if which == "forwarder" else home.pipeline_file
+    path, migrations = (
+        (home.forwarder_file, forwarder.MIGRATIONS)
+        if which == "forwarder"
+        else (home.pipeline_file, pipeline.MIGRATIONS)
+    )
     db = open_reader(path)
+    if db is not None and int(db.pragma("user_version")) < len(migrations):
+        db.close()
+        _upgrade(home, path, migrations)
+        db = open_reader(path)
     if db is None:
         yield None
         return
@@ -51,6 +64,19 @@ def reading(home: Home, which: str) -> Generator[apsw.Connection | None, None, N
         yield db
     finally:
         db.close()
+
+
+def _upgrade(home: Home, path: Path, migrations: tuple[str, ...]) -> None:
+    lock = HomeLock(home)
+    if not lock.try_take(f"pid {os.getpid()} trunkline command"):
+        raise StateVersionError(
+            f"{path} is of an older version, and {lock.holder()} uses it; restart that node with "
+            "this version of Trunkline"
+        )
+    try:
+        open_writer(path, migrations).close()
+    finally:
+        lock.release()
 
 
 def read_groups(db: apsw.Connection) -> list[GroupState]:

@@ -1,34 +1,33 @@
 """One event's whole story: received, checked, and what became of it at each destination.
 
 Found by messageId through the index of ids; the event is read from EVENTS, its fate from the
-forwarder's file. The request of an attempt is rendered again from the event and the destination's
-settings, since only its answer is kept. What is older than the log keeps is said to be gone.
+forwarder's file. The request of an attempt is rendered again (rendering.py), since only its answer
+is kept. What is older than the log keeps is said to be gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import apsw
 import msgspec
 from msgspec import Struct
 
-from trunkline.kit.destination import Attempt, Channel, Destination, Mapped
+from trunkline.kit.destination import Attempt, Mapped
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.times import format_ms, parse_time_ms
 from trunkline.model.record import EVENTS, StoredEvent, decode_stored
 from trunkline.model.snapshot import App, Snapshot
 from trunkline.model.snapshot import Destination as Configured
+from trunkline.reports.failures import FailureLine, failure_line
+from trunkline.reports.rendering import Kinds, MakeWorkshop, Renderer, RequestLine, mapped_outputs
+from trunkline.reports.revisions import finder
 from trunkline.reports.state import GroupState, read_groups, reading
 from trunkline.state.forwarder import BUCKET, OUTCOME_NAMES, unpack_offsets
 from trunkline.state.home import Home
 from trunkline.state.ids import IdReader
 
-Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
 Outcome = Literal["delivered", "pending", "waiting", "filtered", "dead", "unknown"]
-REQUEST_BYTES_MAX = 16_384
-HIDDEN_HEADERS = frozenset({"authorization", "x-trunkline-signature", "x-api-key", "cookie"})
 
 
 class Stage(Struct, frozen=True, omit_defaults=True):
@@ -41,7 +40,7 @@ class Stage(Struct, frozen=True, omit_defaults=True):
 
 
 class AttemptLine(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One request that carried the event."""
+    """One request that carried the event. `revision` is the playbook's, left out for none."""
 
     number: int
     at: str
@@ -52,19 +51,15 @@ class AttemptLine(Struct, frozen=True, rename="camel", omit_defaults=True):
     took_ms: float | None = None
     status: int | None = None
     answer: str = ""
-
-
-class RequestLine(Struct, frozen=True, rename="camel"):
-    """The request, rendered again. Secrets in headers are hidden, a long body is cut."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: str
+    revision: int = 0
 
 
 class DestinationTrace(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What became of the event at one destination, or why not."""
+    """What became of the event at one destination, or why not.
+
+    `revision` is that of the playbook that filtered the event, or failed for it; `failure` where it
+    failed; `note` what is to be said of the request.
+    """
 
     kind: str
     outcome: Outcome
@@ -73,6 +68,9 @@ class DestinationTrace(Struct, frozen=True, rename="camel", omit_defaults=True):
     request: RequestLine | None = None
     answer: str | None = None
     next_attempt: str | None = None
+    revision: int = 0
+    failure: FailureLine | None = None
+    note: str = ""
 
 
 class Trace(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -89,11 +87,18 @@ class Trace(Struct, frozen=True, rename="camel", omit_defaults=True):
 class Tracer:
     """Tells the stories of events of one home."""
 
-    def __init__(self, home: Home, log: EventLog, snapshot: Snapshot, kinds: Kinds) -> None:
+    def __init__(
+        self,
+        home: Home,
+        log: EventLog,
+        snapshot: Snapshot,
+        kinds: Kinds,
+        make_workshop: MakeWorkshop | None = None,
+    ) -> None:
         self._home = home
         self._log = log
         self._snapshot = snapshot
-        self._kinds = kinds
+        self._renderer = Renderer(kinds, finder(home), make_workshop)
 
     def trace(self, message_id: str) -> list[Trace]:
         """Return the story of each event with this id: one for each app that has it."""
@@ -142,7 +147,7 @@ class Tracer:
                         destination.kind, "pending", "the forwarder has not taken it up yet"
                     )
                 else:
-                    teller = _Teller(db, self._log, self._kinds, destination, group, offset)
+                    teller = _Teller(db, self._log, self._renderer, destination, group, offset)
                     traces[destination.id] = teller.tell()
         return traces
 
@@ -183,6 +188,14 @@ def _twins(home: Home, app: str, message_id: str) -> list[Stage]:
         ]
 
 
+class _Skip(Struct, frozen=True):
+    """Why nothing was sent: `kind` is filtered or unshaped."""
+
+    kind: str
+    reason: str
+    revision: int
+
+
 class _Teller:
     """Tells what became of one offset at one destination."""
 
@@ -190,47 +203,54 @@ class _Teller:
         self,
         db: apsw.Connection,
         log: EventLog,
-        kinds: Kinds,
+        renderer: Renderer,
         destination: Configured,
         group: GroupState,
         offset: int,
     ) -> None:
         self._db = db
         self._log = log
-        self._kinds = kinds
+        self._renderer = renderer
         self._destination = destination
         self._group = group
         self._offset = offset
-        self._offsets: list[int] = []
+        self._offsets: list[int] = []  # of the last attempt
+        self._revision = 0
+        self._failure: FailureLine | None = None
 
     def tell(self) -> DestinationTrace:
-        attempts, filtered = self._fates()
-        outcome, reason, due = self._outcome(attempts, filtered)
+        attempts, skip = self._fates()
+        outcome, reason, due = self._outcome(attempts, skip)
+        request, note = self._render(attempts[-1]) if attempts else (None, "")
         return DestinationTrace(
             self._destination.kind,
             outcome,
             reason,
             attempts,
-            self._render(attempts[-1]) if attempts else None,
+            request,
             attempts[-1].answer if attempts else None,
             due,
+            self._revision,
+            self._failure,
+            note,
         )
 
-    def _fates(self) -> tuple[list[AttemptLine], str | None]:
+    def _fates(self) -> tuple[list[AttemptLine], _Skip | None]:
         attempts: list[AttemptLine] = []
-        filtered: str | None = None
+        skip: _Skip | None = None
         for row in self._db.execute(
             "SELECT kind, at_ms, number, delivery_id, status, took_ms, reason, answer, offsets,"
-            " outcomes FROM fate_span JOIN fate ON fate.id=fate_span.fate"
+            " outcomes, revision FROM fate_span JOIN fate ON fate.id=fate_span.fate"
             " WHERE fate_span.uid=? AND bucket=? ORDER BY fate.id",
             (self._group.uid, self._offset // BUCKET),
         ):
-            kind, at_ms, number, delivery_id, status, took_ms, reason, answer, packed, codes = row
+            kind, at_ms, number, delivery_id, status, took_ms, reason, answer, packed, *rest = row
+            codes, revision = rest
             offsets = unpack_offsets(packed)
             if self._offset not in offsets:
                 continue
-            if kind == "filtered":
-                filtered = str(reason)
+            if kind in ("filtered", "unshaped"):
+                skip = _Skip(kind, str(reason), revision)
                 continue
             code = codes[offsets.index(self._offset) if len(codes) > 1 else 0]
             self._offsets = offsets
@@ -238,13 +258,13 @@ class _Teller:
             attempts.append(
                 AttemptLine(
                     number, format_ms(at_ms), OUTCOME_NAMES[code], reason, delivery_id,
-                    len(offsets), took_ms, status, text,
+                    len(offsets), took_ms, status, text, revision,
                 )
             )  # fmt: skip
-        return attempts, filtered
+        return attempts, skip
 
     def _outcome(
-        self, attempts: list[AttemptLine], filtered: str | None
+        self, attempts: list[AttemptLine], skip: _Skip | None
     ) -> tuple[Outcome, str, str | None]:
         waiting = self._db.execute(
             "SELECT reason, due_ms FROM waiting WHERE uid=? AND offset=?", self._key
@@ -252,21 +272,34 @@ class _Teller:
         if waiting is not None:
             return "waiting", self._held(str(waiting[0])), format_ms(int(waiting[1]))
         dead = self._db.execute(
-            "SELECT reason, detail FROM dead_letter WHERE uid=? AND offset=?", self._key
+            "SELECT reason, detail, revision, partial, failure FROM dead_letter"
+            " WHERE uid=? AND offset=? ORDER BY id DESC LIMIT 1",
+            self._key,
         ).fetchone()
         if dead is not None:
+            self._revision = int(dead[2])
+            self._failure = failure_line(bytes(dead[3]), bytes(dead[4]))
             return "dead", f"{dead[0]}: {dead[1]}", None
-        last = attempts[-1].outcome if attempts else ""
-        if last in ("delivered", "unverified"):
-            return "delivered", attempts[-1].reason, None
-        if last == "expired":
-            return "dead", f"expired: {attempts[-1].reason}", None
+        return self._ended(attempts, skip)
+
+    def _ended(
+        self, attempts: list[AttemptLine], skip: _Skip | None
+    ) -> tuple[Outcome, str, str | None]:
+        """Tell of an event that neither waits nor lies among the dead letters."""
+        last = attempts[-1] if attempts else None
+        if last is not None and last.outcome in ("delivered", "unverified"):
+            return "delivered", last.reason, None
+        if last is not None and last.outcome == "expired":
+            return "dead", f"expired: {last.reason}", None
         if not self._group.is_done(self._offset):
-            return "pending", self._held(attempts[-1].reason if attempts else ""), None
-        if filtered is not None:
-            return "filtered", filtered, None
-        if attempts:
-            return "dead", f"{attempts[-1].reason}; its dead letter was dropped", None
+            return "pending", self._held(last.reason if last else ""), None
+        if skip is not None and skip.kind == "filtered":
+            self._revision = skip.revision
+            return "filtered", skip.reason, None
+        told = skip or last
+        if told is not None:
+            self._revision = told.revision
+            return "dead", f"{told.reason}; its dead letter was dropped", None
         return "unknown", "finished; its attempts are older than the log keeps", None
 
     @property
@@ -279,26 +312,27 @@ class _Teller:
         since = format_ms(self._group.state_since_ms)
         return f"the destination is {self._group.state} since {since}: {self._group.reason}"
 
-    def _render(self, attempt: AttemptLine) -> RequestLine | None:
-        kind = self._kinds.get(self._destination.kind)
-        if kind is None or not issubclass(kind, Destination):
-            return None
-        component = kind(msgspec.json.decode(self._destination.settings, type=kind.settings_type))
+    def _render(self, attempt: AttemptLine) -> tuple[RequestLine | None, str]:
+        """Render the request of the last attempt, and say what cannot be."""
         events = [event for offset in self._offsets if (event := self._mapped(offset))]
         if len(events) != len(self._offsets):
-            return None
+            return None, ""
         at_ms = parse_time_ms(attempt.at) or 0
+        shaped, note = self._renderer.shape(self._destination, attempt.revision, events, at_ms)
+        if note:
+            return None, note
+        sent = events
+        if self._renderer.has_playbook(self._destination, attempt.revision):
+            sent = mapped_outputs(events, shaped)
+        if not sent:
+            return (
+                None,
+                f"revision {attempt.revision} makes nothing of it now; did its params change?",
+            )
         name = f"{self._destination.app}/{self._destination.id}"
-        made = component.exchange(events, Attempt(at_ms, attempt.number, name, attempt.delivery_id))
-        request = next(made)
-        made.close()
-        headers = {
-            key: "(hidden)" if key.lower() in HIDDEN_HEADERS else value
-            for key, value in request.headers
-        }
-        body = request.body[:REQUEST_BYTES_MAX].decode("utf-8", "replace")
-        cut = "…" if len(request.body) > REQUEST_BYTES_MAX else ""
-        return RequestLine(request.method, request.url, headers, body + cut)
+        return self._renderer.request(
+            self._destination, sent, Attempt(at_ms, attempt.number, name, attempt.delivery_id)
+        )
 
     def _mapped(self, offset: int) -> Mapped | None:
         fetched = self._log.fetch(EVENTS, 0, offset)

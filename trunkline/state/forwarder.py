@@ -16,10 +16,17 @@ letters, attempts, ledger) is one transaction. `uid` is the destination's, never
   is the first attempt in the destination's own time, 0 where there was none. `payload` is the
   canonical event.
 - `fate`: what one request, or one run of decisions, did to a set of offsets. `kind`: attempt,
-  filtered, or expired (given up unsent, for space). `offsets` are delta-coded varints,
-  `outcomes` one byte an offset where they differ, else one for all.
-  `bucket`: offset // 1024, so that a trace finds the rows of one offset.
+  filtered, unshaped (the playbook failed), or expired (given up unsent, for space). `offsets` are
+  delta-coded varints, `outcomes` one byte an offset where they differ, else one for all.
+  `bucket`: offset // 1024, so that a trace finds the rows of one offset. `revision` is that of the
+  playbook, 0 for none.
+- `dead_letter.partial` is what the playbook had made (JSON) when it failed, `failure` where and on
+  which input that was (JSON); both empty where it was the destination that refused.
 - `ledger.kind`: delivered, filtered, dead, replayed; `minute` is Unix minutes of acceptance.
+- `tally` has the same counts by the name of the event and Unix hours, with at most
+  `TALLY_NAMES_MAX` names a destination and day: what comes above them counts under `(other)`.
+- `shadow`: what a revision that ran beside the deployed one would have made, counted, with the
+  first events of each kind in `shadow_sample`.
 """
 
 from __future__ import annotations
@@ -32,6 +39,9 @@ import msgspec
 from msgspec import Struct
 
 BUCKET = 1024  # offsets in a bucket of the fate index
+TALLY_NAMES_MAX = 1000  # of a destination and day
+OTHER_NAMES = "(other)"
+SAMPLES_MAX = 20  # of each kind of difference that a shadow made
 
 MIGRATIONS = (
     """
@@ -67,6 +77,23 @@ MIGRATIONS = (
     CREATE TABLE job (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, position INTEGER NOT NULL,
         until INTEGER NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL);
     CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    # What was counted before there were names is counted under none of them.
+    """
+    ALTER TABLE fate ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE dead_letter ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE dead_letter ADD COLUMN partial BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE dead_letter ADD COLUMN failure BLOB NOT NULL DEFAULT x'';
+    CREATE TABLE tally (uid INTEGER, app TEXT, hour INTEGER, name TEXT, kind TEXT, reason TEXT,
+        count INTEGER NOT NULL, PRIMARY KEY (uid, hour, name, kind, reason, app)) WITHOUT ROWID;
+    INSERT INTO tally SELECT uid, app, minute/60, '(other)', kind, reason, SUM(count) FROM ledger
+        GROUP BY uid, app, minute/60, kind, reason;
+    CREATE TABLE shadow (uid INTEGER, revision INTEGER, kind TEXT, count INTEGER NOT NULL,
+        PRIMARY KEY (uid, revision, kind)) WITHOUT ROWID;
+    CREATE TABLE shadow_sample (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL,
+        revision INTEGER NOT NULL, kind TEXT NOT NULL, offset INTEGER NOT NULL,
+        message_id TEXT NOT NULL, detail TEXT NOT NULL);
+    CREATE INDEX shadow_sample_of ON shadow_sample (uid, revision, kind);
     """,
 )
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import Counter
 
-from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
+from trunkline.model.outcome import (
+    Blocked,
+    Delivered,
+    Filtered,
+    Outcome,
+    Rejected,
+    Retry,
+    Unsent,
+    Unshaped,
+)
 from trunkline.telemetry.log import get_logger
 from trunkline.telemetry.metrics import counter, gauge, histogram
 
 _OUTCOMES = counter(
     "trunkline_forwarder_outcomes_total",
     "Outcomes of attempts, one for each event of a request.",
+    ("kind", "outcome"),
+)
+_UNSENT = counter(
+    "trunkline_forwarder_unsent_events_total",
+    "Events that a playbook left nothing to send of: filtered, or it failed for them (unshaped).",
     ("kind", "outcome"),
 )
 _REQUESTS = histogram(
@@ -46,18 +61,28 @@ _NAMES: tuple[tuple[type[Outcome], str], ...] = (
     (Rejected, "rejected"),
     (Blocked, "blocked"),
 )
+_UNSENT_NAMES: tuple[tuple[type[Unsent], str], ...] = (
+    (Filtered, "filtered"),
+    (Unshaped, "unshaped"),
+)
 
 
 class KindMetrics:
     """The hot path's metrics of one kind, bound once."""
 
     def __init__(self, kind: str) -> None:
-        self._outcomes: dict[type[Outcome], Counter] = {
-            type_: _OUTCOMES.labels(kind, name) for type_, name in _NAMES
+        self._outcomes: dict[type[Outcome | Unsent], Counter] = {
+            **{type_: _OUTCOMES.labels(kind, name) for type_, name in _NAMES},
+            **{type_: _UNSENT.labels(kind, name) for type_, name in _UNSENT_NAMES},
         }
         self._seconds = _REQUESTS.labels(kind)
 
-    def attempted(self, outcomes: list[Outcome], took_ms: float) -> None:
+    def unsent(self, filtered: int, unshaped: int) -> None:
+        """Count events of which nothing was sent."""
+        self._outcomes[Filtered].inc(filtered)
+        self._outcomes[Unshaped].inc(unshaped)
+
+    def attempted(self, outcomes: Sequence[Outcome | Unsent], took_ms: float) -> None:
         """Count a request."""
         self._seconds.observe(took_ms / 1000)
         first = type(outcomes[0])
@@ -160,6 +185,18 @@ def group_added(app: str, destination: str, begin: int) -> None:
 def group_ended(app: str, destination: str) -> None:
     """A destination was removed."""
     get_logger().info("destination_ended", app=app, destination=destination)
+
+
+def revision_taken(app: str, destination: str, revision: int) -> None:
+    """What is sent from now on is shaped by another revision. 0: the kind's own form."""
+    get_logger().info("revision_taken", app=app, destination=destination, revision=revision)
+
+
+def shadow_unusable(app: str, destination: str, revision: int, reason: str) -> None:
+    """A revision that is to run beside cannot be used: it fails for every event."""
+    get_logger().warning(
+        "shadow_unusable", app=app, destination=destination, revision=revision, reason=reason
+    )
 
 
 def request_carried_out(request: str, number: int) -> None:

@@ -1,0 +1,216 @@
+"""One attempt of a group: shape what the playbook shapes, send what is left, write both down.
+
+The key of a request is made of what it carries. An event of which a playbook made several is
+several things to send; where they do not fit one request they go in more, each under its own key.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline.forwarder.carrier import Carried
+from trunkline.forwarder.item import Item
+from trunkline.forwarder.shaping import CannotShape, Shaping
+from trunkline.kit.destination import Attempt, Mapped, delivery_id
+from trunkline.model.outcome import (
+    Blocked,
+    Delivered,
+    Outcome,
+    Rejected,
+    Retry,
+    Unsent,
+    Unshaped,
+)
+
+if TYPE_CHECKING:
+    from trunkline.forwarder.group import Group
+
+BATCH_BYTES_MAX = 4_194_304
+
+Verdict = Outcome | Unsent
+
+
+class Piece(NamedTuple):
+    """One thing to send: the event it is of, and the id that it counts by in the request's key."""
+
+    item: Item
+    id: str
+    mapped: Mapped
+
+
+async def attempt(group: Group, items: list[Item], number: int) -> Carried:
+    """Send events once, and write down that and how it went: one outcome for each event."""
+    shaping = group.outfit.shaping
+    now_ms = group.shared.clock.now_ms()
+    if shaping is None:
+        return await _send_as_is(group, items, number, now_ms)
+    with shaping.hold():
+        try:
+            return await _shape_and_send(group, items, number, now_ms, shaping)
+        except CannotShape as error:
+            outcomes = [Blocked(error.reason)] * len(items)
+            return Carried(outcomes, None, 0.0, b"", error.cause, shaping.revision)
+
+
+async def _send_as_is(group: Group, items: list[Item], number: int, now_ms: int) -> Carried:
+    """Send events in one request, in the kind's own form."""
+    carrier = group.outfit.carrier
+    assert carrier is not None, "without settings that decode nothing is started"
+    _begin(group, items)
+    mapped = [item.mapped for item in items]
+    key = delivery_id(group.name, [each.message_id for each in mapped])
+    made = Attempt(now_ms, number, group.name, key)
+    carried = await carrier.carry(mapped, made)
+    if not group.is_ended:
+        group.book.attempted(items, made, carried)
+        group.metrics.attempted(carried.outcomes, carried.took_ms)
+    return carried
+
+
+async def _shape_and_send(
+    group: Group, items: list[Item], number: int, now_ms: int, shaping: Shaping
+) -> Carried:
+    shaped = await shaping.shape(items, now_ms)
+    group.outfit.compare(items, now_ms, shaped)
+    verdicts: dict[Item, Verdict] = {}
+    pieces: list[Piece] = []
+    for item, each in zip(items, shaped, strict=True):
+        made = shaping.map(item, each)
+        if made.unsent is not None:
+            verdicts[item] = made.unsent
+        pieces += [
+            Piece(item, _piece_id(item, place), mapped) for place, mapped in enumerate(made.sent)
+        ]
+    _begin(group, list(dict.fromkeys(piece.item for piece in pieces)))
+    carried = await _send(group, pieces, number, now_ms, shaping, verdicts)
+    return carried._replace(outcomes=[verdicts[item] for item in items], revision=shaping.revision)
+
+
+def _piece_id(item: Item, place: int) -> str:
+    return f"{item.mapped.message_id}\0{place}" if place else item.mapped.message_id
+
+
+async def _send(
+    group: Group,
+    pieces: list[Piece],
+    number: int,
+    now_ms: int,
+    shaping: Shaping,
+    verdicts: dict[Item, Verdict],
+) -> Carried:
+    """Send the pieces in as many requests as they need, and add the verdicts of their events.
+
+    Ends at the first that is to be repeated: what comes after it may be of the same user.
+    """
+    carried = Carried([], None, 0.0, b"")
+    left = deque(parts(pieces, group.settings.batch_events_max, BATCH_BYTES_MAX))
+    while left:
+        part = left.popleft()
+        key = delivery_id(group.name, [piece.id for piece in part])
+        made = Attempt(now_ms, number, group.name, key)
+        carried = await _request(group, part, made, shaping)
+        is_cut = _is_unmade(carried) or (len(part) < len(pieces) and _is_refused(carried))
+        if is_cut and (halves := _halves(part, carried)):
+            left.extendleft(reversed(halves))
+            continue
+        _judge(verdicts, part, carried.outcomes)
+        worst = max(carried.outcomes, key=_badness)
+        if isinstance(worst, Blocked | Retry):
+            for rest in left:
+                _judge(verdicts, rest, [worst] * len(rest))
+            break
+    return carried
+
+
+def _is_refused(carried: Carried) -> bool:
+    """Say whether a whole request was rejected, for what may be one event's fault."""
+    return all(isinstance(outcome, Rejected) for outcome in carried.outcomes)
+
+
+def _halves(part: list[Piece], carried: Carried) -> list[list[Piece]]:
+    """Cut a request, to find the event at fault; nothing where it is of one, or nobody's fault.
+
+    Where one request carried the whole batch and was rejected, the batch is split by `settle`.
+    """
+    items = list(dict.fromkeys(piece.item for piece in part))
+    if len(items) == 1 or not isinstance(carried.outcomes[0], Unshaped | Rejected):
+        return []
+    first = set(items[: len(items) // 2])
+    return [
+        [piece for piece in part if piece.item in first],
+        [piece for piece in part if piece.item not in first],
+    ]
+
+
+def parts(pieces: Sequence[Piece], events_max: int, bytes_max: int) -> Iterator[list[Piece]]:
+    """Yield what goes in one request each, in order; at least one piece."""
+    part: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        length = len(piece.mapped.body)
+        if part and (len(part) >= events_max or size + length > bytes_max):
+            yield part
+            part, size = [], 0
+        part.append(piece)
+        size += length
+    if part:
+        yield part
+
+
+def _judge(
+    verdicts: dict[Item, Verdict], pieces: Sequence[Piece], outcomes: Sequence[Verdict]
+) -> None:
+    """Give each event the worst outcome of what was made of it."""
+    for piece, outcome in zip(pieces, outcomes, strict=True):
+        before = verdicts.get(piece.item)
+        if before is None or _badness(outcome) > _badness(before):
+            verdicts[piece.item] = outcome
+
+
+def _badness(outcome: Verdict) -> int:
+    """Rank outcomes. What may pass later is worse than what never will: it is asked again."""
+    if isinstance(outcome, Delivered):
+        return 0 if outcome.verified else 1
+    if isinstance(outcome, Retry):
+        return 3
+    return 4 if isinstance(outcome, Blocked) else 2
+
+
+async def _request(group: Group, part: list[Piece], made: Attempt, shaping: Shaping) -> Carried:
+    """Make one request, and its row: one outcome for each piece."""
+    carrier = group.outfit.carrier
+    if carrier is None:  # its settings were replaced, by wrong ones, while events were shaped
+        return Carried([Blocked(group.standing.reason)] * len(part), None, 0.0, b"", "settings")
+    carried = await carrier.carry([piece.mapped for piece in part], made, shaping)
+    if not (group.is_ended or _is_unmade(carried)):
+        items = list(dict.fromkeys(piece.item for piece in part))
+        told = _by_item(items, part, carried)._replace(revision=shaping.revision)
+        group.book.attempted(items, made, told)
+        group.metrics.attempted(carried.outcomes, carried.took_ms)
+    return carried
+
+
+def _by_item(items: list[Item], part: list[Piece], carried: Carried) -> Carried:
+    if len(items) == len(part):
+        return carried
+    verdicts: dict[Item, Verdict] = {}
+    _judge(verdicts, part, carried.outcomes)
+    return carried._replace(outcomes=[verdicts[item] for item in items])
+
+
+def _begin(group: Group, items: list[Item]) -> None:
+    """Count an attempt of each event, and when its first one was."""
+    own_ms, now = group.own_ms(), group.shared.clock.monotonic()
+    for item in items:
+        if not item.attempts:
+            item.first_ms, item.first_at = own_ms, now
+        item.attempts += 1
+
+
+def _is_unmade(carried: Carried) -> bool:
+    """Say whether code failed before there was a request: then there is no row of one."""
+    if carried.status is not None:
+        return False
+    return carried.cause != "blocked" or isinstance(carried.outcomes[0], Unshaped)
