@@ -18,7 +18,7 @@ from trunkline.catalog.kits import find_kit, read_kits, save_kits
 from trunkline.catalog.revision_reports import read_revision
 from trunkline.catalog.revisions import deploy, rollback
 from trunkline.kit.clock import FakeClock
-from trunkline.playbook.kits import parse_kit
+from trunkline.kits.kit import parse_kit
 from trunkline.state.home import Home
 
 CLOCK = FakeClock(1_800_000_000_000)

@@ -19,9 +19,9 @@ from trunkline.catalog.export import export_workspace
 from trunkline.catalog.kits import save_kits
 from trunkline.destinations.http_kit import HttpKit, HttpKitSettings
 from trunkline.kit.clock import FakeClock
+from trunkline.kits.kit import parse_kit
 from trunkline.playbook.check import parse_playbook
 from trunkline.playbook.filling import fill_playbook
-from trunkline.playbook.kits import parse_kit
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from tests.support.kits import KITS, find_kits, kit_names
 from trunkline.__main__ import main
 from trunkline.catalog.yaml_text import read_yaml
-from trunkline.playbook.kits import parse_kit
+from trunkline.kits.kit import parse_kit
 
 Capture = pytest.CaptureFixture[str]
 CONNECTORS = {

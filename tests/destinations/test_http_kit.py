@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.kit_driving import attempt_for, by_json, drive, made_of, shaped
 from trunkline.destinations.http_kit import HttpKit
 from trunkline.kit.destination import Mapped, Request, Response, delivery_id
-from trunkline.kit.parcels import Entry, Room, pack
+from trunkline.kits.parcels import Entry, Room, pack
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
 
 URL = "https://acme.example/e"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from tests.support.kit_driving import NOW_MS, by_json, drive, made_of, shaped
 from trunkline.destinations.http_kit import HttpKit
 from trunkline.kit.destination import Request, Response
-from trunkline.kit.kit_auth import (
+from trunkline.kits.auth import (
     load_rsa_key,
     oauth1_header,
     oauth1_signature,
@@ -24,8 +24,8 @@ from trunkline.kit.kit_auth import (
     sign_jwt,
     signature_base,
 )
+from trunkline.kits.auth_spec import OAuth1
 from trunkline.model.outcome import Blocked, Delivered, Retry
-from trunkline.playbook.kit_auth_spec import OAuth1
 
 API = "https://acme.example/e"
 WITHOUT = "the token request was answered without `access_token`"

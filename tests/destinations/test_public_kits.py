@@ -17,9 +17,9 @@ from tests.support.kits import kit_names, kit_params, read_kit
 from tests.support.semantic_events import BARE, FULL, named
 from trunkline.destinations.http_kit import HttpKit, HttpKitSettings
 from trunkline.kit.destination import Call, Request, Response, map_event
+from trunkline.kits.kit import parse_kit
 from trunkline.model.outcome import Delivered
 from trunkline.playbook.compile import compile_playbook
-from trunkline.playbook.kits import parse_kit
 from trunkline.playbook.lua_world import LuaLoader, LuaWorld
 from trunkline.playbook.program import Moment
 

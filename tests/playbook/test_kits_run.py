@@ -11,9 +11,9 @@ import pytest
 from tests.support.kits import KITS, KitBody, kit_bodies, kit_names, kit_params, read_kit
 from tests.support.kits import kits_folder as kits_folder
 from tests.support.semantic_events import BARE, FULL, lacking
+from trunkline.kits.params import fill_params
 from trunkline.playbook.check import parse_playbook
 from trunkline.playbook.compile import compile_playbook
-from trunkline.playbook.kit_params import fill_params
 from trunkline.playbook.lua_world import LuaLoader
 from trunkline.playbook.names import event_key, event_name
 from trunkline.playbook.program import CodeError, Moment, Program

@@ -13,8 +13,8 @@ from trunkline.catalog.check import Kinds
 from trunkline.catalog.current import load_snapshot
 from trunkline.catalog.playbook_text import canonical_tree
 from trunkline.destinations.http_kit import HttpKit
+from trunkline.kits.kit import Kit, parse_kit
 from trunkline.model.snapshot import Destination
-from trunkline.playbook.kits import Kit, parse_kit
 from trunkline.state.home import Home
 
 KINDS_AND_KIT: Kinds = {**KINDS, "http_kit": HttpKit}

@@ -17,7 +17,7 @@ from trunkline.catalog.database import read_session, write_session
 from trunkline.catalog.revision_rows import digest_of, newest_kits
 from trunkline.catalog.tables import DestinationRow, KitRow
 from trunkline.kit.clock import Clock, SystemClock
-from trunkline.playbook.kits import Kit, kit_json
+from trunkline.kits.kit import Kit, kit_json
 from trunkline.state.home import Home
 
 TITLE_CHARACTERS_MAX = 256

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trunkline.catalog.shaping_params import Shaping
+from trunkline.kits.params import Param
 from trunkline.playbook.check import needs_code, parse_playbook
 from trunkline.playbook.compile import compile_playbook
-from trunkline.playbook.kit_params import Param
 from trunkline.playbook.program import Moment, PlaybookError, Problem
 
 CanRunCode = Callable[[], str]

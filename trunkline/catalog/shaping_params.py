@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from trunkline.catalog.workspace import SecretText, reveal
 from trunkline.kit.destination import Settings
-from trunkline.playbook.kit_params import Param, merge_params, param_values, read_params
-from trunkline.playbook.kit_reading import Node
+from trunkline.kits.params import Param, merge_params, param_values, read_params
+from trunkline.playbook.nodes import Node
 
 Tree = dict[str, Any]
 

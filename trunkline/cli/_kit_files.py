@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from trunkline.catalog.yaml_text import YamlError, read_yaml
 from trunkline.cli._frame import CommandError
+from trunkline.kits.kit import PARTS, Kit, KitError, parse_kit
+from trunkline.kits.params import fill_params
 from trunkline.playbook.compile import compile_playbook
-from trunkline.playbook.kit_params import fill_params
-from trunkline.playbook.kits import PARTS, Kit, KitError, parse_kit
 from trunkline.playbook.lua_world import LuaLoader
 from trunkline.playbook.program import CodeError, Moment, PlaybookError, Problem
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trunkline.playbook.kit_answers import conditions
-from trunkline.playbook.kit_connection import RequestSpec
-from trunkline.playbook.kit_params import Param
-from trunkline.playbook.kits import Kit
+from trunkline.kits.answers import conditions
+from trunkline.kits.connection import RequestSpec
+from trunkline.kits.kit import Kit
+from trunkline.kits.params import Param
 
 _NAMES_SHOWN = 200
 

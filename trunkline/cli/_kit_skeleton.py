@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trunkline.catalog.yaml_text import read_yaml
-from trunkline.playbook.kits import parse_kit
+from trunkline.kits.kit import parse_kit
 
 _TEXT = """\
 # A kit: how one vendor is sent events. `trunkline kits import FILE` brings it in; a destination

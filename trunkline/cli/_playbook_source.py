@@ -15,9 +15,9 @@ from trunkline.cli._kit_files import read_kit
 from trunkline.kit.destination import Mapped, map_event
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.shaping import Work
+from trunkline.kits.kit import PARTS
 from trunkline.model.record import EVENTS, StoredEvent
 from trunkline.model.snapshot import Destination, Snapshot
-from trunkline.playbook.kits import PARTS
 from trunkline.playbook.program import PlaybookError
 from trunkline.reports.pending import scan_events
 from trunkline.reports.rendering import FindPlaybook

@@ -26,7 +26,7 @@ from trunkline.cli._kit_page import example_workspace, kit_facts, kit_lines
 from trunkline.cli._kit_skeleton import skeleton
 from trunkline.cli.check import catalog_errors, say_problems
 from trunkline.kit.times import format_ms
-from trunkline.playbook.kits import Kit, KitError, parse_kit
+from trunkline.kits.kit import Kit, KitError, parse_kit
 from trunkline.state.home import Home
 
 command = cyclopts.App(

@@ -39,8 +39,11 @@ from trunkline.kit.destination import (
     Settings,
     delivery_id,
 )
-from trunkline.kit.kit_auth import token_request
-from trunkline.kit.kit_draft import (
+from trunkline.kit.sample_events import PURCHASE, SIGN_UP
+from trunkline.kit.shaping import CodeSource
+from trunkline.kits.auth import token_request
+from trunkline.kits.connection import parse_connection
+from trunkline.kits.draft import (
     Draft,
     draft_of,
     finish,
@@ -48,15 +51,12 @@ from trunkline.kit.kit_draft import (
     sign,
     transform_values,
 )
-from trunkline.kit.kit_filled import FilledRequest, fill_connection
-from trunkline.kit.kit_request import Headers, event_headers
-from trunkline.kit.kit_tokens import Tokens
-from trunkline.kit.parcel_outcomes import ParcelOutcomes
-from trunkline.kit.parcels import Entry, Parcel, Room, pack
-from trunkline.kit.sample_events import PURCHASE, SIGN_UP
-from trunkline.kit.shaping import CodeSource
+from trunkline.kits.filled import FilledRequest, fill_connection
+from trunkline.kits.parcel_outcomes import ParcelOutcomes
+from trunkline.kits.parcels import Entry, Parcel, Room, pack
+from trunkline.kits.request import Headers, event_headers
+from trunkline.kits.tokens import Tokens
 from trunkline.model.outcome import Outcome, Rejected
-from trunkline.playbook.kit_connection import parse_connection
 
 _OAUTH2_REQUESTS = 4  # a token, the request, and both again after a 401
 

@@ -19,9 +19,9 @@ from trunkline.playbook.check_rules import (
     read_param,
     read_spreading,
 )
-from trunkline.playbook.kit_reading import Node
 from trunkline.playbook.measure import measure
 from trunkline.playbook.names import event_key
+from trunkline.playbook.nodes import Node
 from trunkline.playbook.program import PlaybookError, Problem
 from trunkline.playbook.reading import Reading
 from trunkline.playbook.spec import EMPTY_SECTION, RULES_MAX, SECTION_PARTS, Playbook, Section

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trunkline.playbook.conditions import GROUPS, OPERATORS, Operator
-from trunkline.playbook.kit_reading import Node, one_of
+from trunkline.playbook.nodes import Node, one_of
 from trunkline.playbook.paths import read_input_path
 from trunkline.playbook.reading import Reading
 from trunkline.playbook.spec import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trunkline.playbook.kit_reading import Node, near_miss, one_of
+from trunkline.playbook.nodes import Node, near_miss, one_of
 from trunkline.playbook.paths import read_input_path, read_output_path
 from trunkline.playbook.reading import MARK, Reading
 from trunkline.playbook.spec import (

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from trunkline.playbook.check import playbook_tree, read_playbook
-from trunkline.playbook.kit_reading import near_miss
 from trunkline.playbook.measure import CHARACTERS_MAX
+from trunkline.playbook.nodes import near_miss
 from trunkline.playbook.program import PlaybookError, Problem
 from trunkline.playbook.reading import MARK
 from trunkline.playbook.spec import Param, Playbook

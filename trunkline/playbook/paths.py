@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.playbook.kit_reading import Node
+from trunkline.playbook.nodes import Node
 from trunkline.playbook.spec import DEPTH_MAX
 
 WHOLE = "input"  # the path of the event itself

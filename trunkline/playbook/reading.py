@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, TypeVar, cast
 
-from trunkline.playbook.kit_reading import Node, kind_of
+from trunkline.playbook.nodes import Node, kind_of
 
 T = TypeVar("T", bool, int, float)
 

@@ -13,9 +13,9 @@ from typing import Any, cast
 from msgspec import Struct
 
 from trunkline.kit.destination import Attempt, Request
-from trunkline.kit.kit_auth import basic_header, oauth1_header
-from trunkline.kit.kit_filled import FilledRequest
-from trunkline.kit.kit_request import (
+from trunkline.kits.auth import basic_header, oauth1_header
+from trunkline.kits.filled import FilledRequest
+from trunkline.kits.request import (
     CONTENT_TYPES,
     URL_BYTES_MAX,
     Headers,

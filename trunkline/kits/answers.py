@@ -21,7 +21,7 @@ from trunkline.model.outcome import (
     Retry,
     outcome_of_status,
 )
-from trunkline.playbook.kit_reading import Node
+from trunkline.playbook.nodes import Node
 
 RULES_MAX = 50
 REASON_MAX = 300

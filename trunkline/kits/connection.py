@@ -11,11 +11,11 @@ from typing import Any, Literal, cast
 
 from msgspec import Struct
 
-from trunkline.playbook.kit_answers import Answers, read_answers
-from trunkline.playbook.kit_auth_spec import Auth, read_auth
-from trunkline.playbook.kit_params import Param, read_params
-from trunkline.playbook.kit_reading import Node, near_miss
+from trunkline.kits.answers import Answers, read_answers
+from trunkline.kits.auth_spec import Auth, read_auth
+from trunkline.kits.params import Param, read_params
 from trunkline.playbook.names import event_key
+from trunkline.playbook.nodes import Node, near_miss
 from trunkline.playbook.program import Language, PlaybookError, Problem
 
 BATCH_MAX = 1000

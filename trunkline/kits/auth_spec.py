@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from trunkline.playbook.kit_reading import Node
+from trunkline.playbook.nodes import Node
 
 PAIRS_MAX = 64
 Pairs = tuple[tuple[str, str], ...]

@@ -14,11 +14,11 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from trunkline.kits.answers import find
+from trunkline.kits.connection import Connection, KitError, RequestSpec, read_connection
+from trunkline.kits.params import Param, check_used, merge_params
 from trunkline.playbook.check import parse_playbook
-from trunkline.playbook.kit_answers import find
-from trunkline.playbook.kit_connection import Connection, KitError, RequestSpec, read_connection
-from trunkline.playbook.kit_params import Param, check_used, merge_params
-from trunkline.playbook.kit_reading import Node, kind_of
+from trunkline.playbook.nodes import Node, kind_of
 from trunkline.playbook.program import PlaybookError, Problem
 from trunkline.playbook.spec import Playbook
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from trunkline.playbook.kit_reading import Node, near_miss
+from trunkline.playbook.nodes import Node, near_miss
 
 PARAMS_MAX = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.playbook.kit_connection import parse_connection
-from trunkline.playbook.kit_params import fill_params, param_values, used_params
-from trunkline.playbook.kits import KitError, kit_json, parse_kit
+from trunkline.kits.connection import parse_connection
+from trunkline.kits.kit import KitError, kit_json, parse_kit
+from trunkline.kits.params import fill_params, param_values, used_params
 from trunkline.playbook.program import PlaybookError
 
 PLAYBOOK = {"version": "1", "default": {"mappings": [{"inputKey": "event", "outputKey": "name"}]}}

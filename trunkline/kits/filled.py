@@ -13,12 +13,12 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
-from trunkline.kit.kit_auth import load_rsa_key
-from trunkline.kit.kit_request import Headers, clean_url, fixed_headers
-from trunkline.playbook.kit_answers import Answers
-from trunkline.playbook.kit_auth_spec import Auth
-from trunkline.playbook.kit_connection import Connection, RequestSpec
-from trunkline.playbook.kit_params import fill_params, param_values, used_params
+from trunkline.kits.answers import Answers
+from trunkline.kits.auth import load_rsa_key
+from trunkline.kits.auth_spec import Auth
+from trunkline.kits.connection import Connection, RequestSpec
+from trunkline.kits.params import fill_params, param_values, used_params
+from trunkline.kits.request import Headers, clean_url, fixed_headers
 from trunkline.playbook.names import event_key
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from trunkline.kit.destination import Request
-from trunkline.playbook.kit_auth_spec import Basic, Jwt, OAuth1, OAuth2
+from trunkline.kits.auth_spec import Basic, Jwt, OAuth1, OAuth2
 
 ASSERTION_SECONDS = 3600  # the longest that the strictest issuer takes
 _FORM = "application/x-www-form-urlencoded"

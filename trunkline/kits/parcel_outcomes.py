@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trunkline.kit.parcels import Parcel
+from trunkline.kits.parcels import Parcel
 from trunkline.model.outcome import Blocked, Outcome, Rejected, Retry
 
 _NEXT = "sent with the next request: one batch makes at most ten"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from trunkline.kit.kit_auth import read_token, token_fault
+from trunkline.kits.auth import read_token, token_fault
+from trunkline.kits.auth_spec import OAuth2
 from trunkline.model.outcome import Blocked, Outcome, Retry, outcome_of_status
-from trunkline.playbook.kit_auth_spec import OAuth2
 
 TOKENS_MAX = 64
 SPARE_SECONDS = 60.0  # a token is not used in its last minute: a request takes a while
