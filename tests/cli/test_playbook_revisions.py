@@ -120,6 +120,15 @@ def test_show_prints_a_playbook_that_can_be_deployed_again(folder: Path, capsys:
     assert "has no playbook: webhook's own form" in capsys.readouterr().out
 
 
+def test_what_shadows_came_to_is_told_where_nothing_is_asked(capsys: Capture) -> None:
+    assert typed("shadow --destination crm") == 0
+    assert capsys.readouterr().out == "no shadow runs\n"
+    typed("shadow --destination crm two.json")
+    capsys.readouterr()
+    assert typed("shadow --destination crm --json") == 0
+    assert json.loads(capsys.readouterr().out) == {"running": 1, "revisions": []}
+
+
 def test_shadow_is_set_said_again_and_ended(capsys: Capture) -> None:
     for line, told in (
         ("shadow --destination crm two.json", "revision 1 runs in the shadow: no node runs"),

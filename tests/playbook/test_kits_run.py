@@ -92,11 +92,15 @@ def test_all_kits_and_all_their_bodies_are_here() -> None:
 
 
 def run_playbook_bodies(events: list[Any]) -> tuple[int, list[str]]:
+    """Run each body on its events; of bodies that several kits share each event only once."""
     runs, complaints = 0, list[str]()
+    done: set[tuple[str, int]] = set()
     for body in kit_bodies():
         if body.part == "playbook":
             sections = sections_of(body.kit, "playbook")
-            values = [[e] for e in events_for(section_of(body.path), sections, events)]
+            wanted = events_for(section_of(body.path), sections, events)
+            values = [[e] for e in wanted if (filled(body), id(e)) not in done]
+            done.update((filled(body), id(event)) for (event,) in values)
             runs += len(values)
             complaints += complaints_of(body, values, ("input",))
     return runs, complaints
@@ -105,7 +109,7 @@ def run_playbook_bodies(events: list[Any]) -> tuple[int, list[str]]:
 def test_every_body_of_a_playbook_runs_on_the_events_it_is_for() -> None:
     runs, complaints = run_playbook_bodies([*FULL, *BARE])
     assert not complaints
-    assert runs > 20_000
+    assert runs > 10_000
 
 
 @pytest.mark.slow
@@ -113,14 +117,15 @@ def test_every_body_of_a_playbook_runs_on_the_events_it_is_for() -> None:
 def test_every_body_runs_on_events_that_lack_any_one_part() -> None:
     runs, complaints = run_playbook_bodies(list(lacking()))
     assert not complaints
-    assert runs > 100_000
+    assert runs > 300_000
 
 
-def shape_all(events: list[Any]) -> tuple[list[str], dict[str, int]]:
+def shape_all(events: list[Any], share: int = 1) -> tuple[list[str], dict[str, int]]:
+    """Give every kit the events, or each the next one of several shares of them."""
     failures: list[str] = []
     made = dict.fromkeys(kit_names(), 0)
-    for name in kit_names():
-        for event in events:
+    for number, name in enumerate(kit_names()):
+        for event in events[number % share :: share]:
             shaped = program_of(name).shape(event, NOW)
             made[name] += len(shaped.outputs)
             if shaped.failure:
@@ -139,9 +144,9 @@ def test_every_kit_shapes_every_event() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_kit_shapes_events_that_lack_any_one_part() -> None:
-    failures, made = shape_all(list(lacking()))
+    failures, made = shape_all(list(lacking()), share=5)
     assert not failures
-    assert sum(made.values()) > 50_000
+    assert sum(made.values()) > 20_000
 
 
 def test_every_connection_makes_a_request_of_what_its_playbook_made() -> None:

@@ -15,6 +15,7 @@ from trunkline.catalog.database import CatalogError
 from trunkline.catalog.vault import VaultError
 from trunkline.catalog.yaml_text import CHARACTERS_MAX
 from trunkline.cli._frame import CommandError, JsonOption, say, say_json
+from trunkline.cli._jail import why_no_code
 from trunkline.node import destination_kinds
 
 
@@ -31,7 +32,9 @@ def command(file: Path, /, *, json: JsonOption = False) -> int:
     file
         The workspace file.
     """
-    reading = read_workspace(read_file(file), destination_kinds(), os.environ, file.parent)
+    reading = read_workspace(
+        read_file(file), destination_kinds(), os.environ, file.parent, why_no_code
+    )
     if json:
         say_json(
             {

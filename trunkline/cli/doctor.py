@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -21,6 +22,7 @@ from trunkline.cli._frame import (
     say_json,
 )
 from trunkline.cli._node import read_snapshot
+from trunkline.jail.workshop import why_no_jail
 from trunkline.kit.addresses import is_listening, split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
@@ -69,6 +71,7 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     yield _disk(home, boot)
     yield _fsync(home)
     yield _clock()
+    yield _jail(boot)
     yield from _ports(boot, is_running)
     yield _key_file(home)
     yield _catalog(home)
@@ -112,6 +115,13 @@ def _clock() -> Finding:
     if SystemClock().now_ms() < YEAR_2024_MS:
         return Finding("clock", "problem", "the clock stands before 2024; set it, or run NTP")
     return Finding("clock", "ok", "plausible")
+
+
+def _jail(boot: Boot) -> Finding:
+    why = asyncio.run(why_no_jail(boot.jail, SystemClock()))
+    if why:
+        return Finding("jail", "warning", f"code in playbooks cannot run here: {why}")
+    return Finding("jail", "ok", "code in playbooks runs in jailed processes")
 
 
 def _ports(boot: Boot, is_running: bool) -> Iterator[Finding]:

@@ -21,9 +21,11 @@ from trunkline.cli._frame import (
     say,
     say_json,
 )
+from trunkline.cli._jail import why_no_code
 from trunkline.cli._node import find_destination, read_snapshot
 from trunkline.cli._playbook_diff import diff
 from trunkline.cli._playbook_test import test
+from trunkline.cli._shadow_counts import say_counts
 from trunkline.cli.check import catalog_errors, say_problems
 from trunkline.kit.clock import SystemClock
 from trunkline.model.snapshot import Destination
@@ -146,7 +148,14 @@ def deploy(
     try:
         with catalog_errors():
             done = revisions.deploy(
-                place, SystemClock(), found.app, found.id, what, author=_author(author), note=note
+                place,
+                SystemClock(),
+                found.app,
+                found.id,
+                what,
+                author=_author(author),
+                note=note,
+                can_run_code=why_no_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
@@ -171,7 +180,13 @@ def rollback(
     try:
         with catalog_errors():
             done = revisions.rollback(
-                place, SystemClock(), found.app, found.id, author=_author(author), note=note
+                place,
+                SystemClock(),
+                found.app,
+                found.id,
+                author=_author(author),
+                note=note,
+                can_run_code=why_no_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
@@ -193,6 +208,8 @@ def shadow(
 ) -> int:
     """Let a revision shape every event beside the deployed one; it sends nothing and is counted.
 
+    Without FILE, --revision and --off: what was counted, and events that come out differently.
+
     Example: trunkline playbook shadow --destination crm --revision 4
 
     Parameters
@@ -204,11 +221,20 @@ def shadow(
         raise CommandError("--off ends the shadow; leave FILE and --revision out")
     place = open_home(home)
     found = _find(place, destination)
+    if not off and file is None and revision is None:
+        return say_counts(place, found, json)
     what = None if off else _what(file, revision)
     try:
         with catalog_errors():
             done = revisions.set_shadow(
-                place, SystemClock(), found.app, found.id, what, author=_author(author), note=note
+                place,
+                SystemClock(),
+                found.app,
+                found.id,
+                what,
+                author=_author(author),
+                note=note,
+                can_run_code=why_no_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
