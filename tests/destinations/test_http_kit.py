@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.kit_driving import attempt_for, by_json, drive, made_of, shaped
 from trunkline.destinations.http_kit import HttpKit
-from trunkline.kit.destination import Mapped, Request, Response, delivery_id
+from trunkline.kit.destination import Call, Mapped, NoAnswer, Request, Response, delivery_id
 from trunkline.kits.parcels import Entry, Room, pack
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
+from trunkline.playbook.program import CodeError
 
 URL = "https://acme.example/e"
 
@@ -240,6 +241,50 @@ def test_an_answer_that_means_the_vendor_takes_nothing_ends_the_exchange(
     driven = drive(kit(), events, lambda _: answer)
     assert len(driven.requests) == 1
     assert driven.outcomes == [outcome] * 5
+
+
+def test_what_was_delivered_stays_so_where_a_later_request_gets_no_answer() -> None:
+    events = [
+        shaped(id="m-0", user="a"), shaped(id="m-1", user="b", type="identify"),
+        shaped(id="m-2", user="c", type="page"),
+    ]  # fmt: skip
+
+    def answer(request: Request) -> Response:
+        if request.url != URL:
+            raise NoAnswer(Retry("timeout"))
+        return Response(200, {}, b"")
+
+    paged = {**VARIANTS, "page": {"endpoint": f"{URL}/page", "method": "POST"}}
+    driven = drive(kit(batchSize=10, eventSpecific=paged), events, answer)
+    assert len(driven.requests) == 2  # what times out is not asked again and again
+    assert driven.outcomes == [Delivered(), Retry("timeout"), Retry("timeout")]
+
+
+def test_the_only_request_hands_on_that_it_got_no_answer() -> None:
+    def answer(request: Request) -> Response:
+        raise NoAnswer(Retry("timeout"))
+
+    with pytest.raises(NoAnswer):
+        drive(kit(batchSize=10), [shaped(id="m-0"), shaped(id="m-1")], answer)
+
+
+def test_what_was_delivered_stays_so_where_code_fails_for_a_later_request() -> None:
+    def run(call: Call) -> Any:
+        raise CodeError("no such field", 3)
+
+    variants = {
+        "identify": {
+            "endpoint": f"{URL}/identify",
+            "method": "POST",
+            "transform": {"lang": "lua", "body": "return request"},
+        }
+    }
+    events = [shaped(id="m-0", user="a"), shaped(id="m-1", user="b", type="identify")]
+    driven = drive(kit(eventSpecific=variants), events, run=run)
+    assert driven.outcomes == [
+        Delivered(),
+        Rejected("connection.transform: no such field"),
+    ]
 
 
 def test_at_most_ten_requests_are_made_and_the_rest_is_retried() -> None:

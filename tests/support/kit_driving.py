@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from trunkline.destinations.http_kit import HttpKit, HttpKitSettings
-from trunkline.kit.destination import REQUESTS_MAX, Attempt, Call, Mapped, Request, Response
+from trunkline.kit.destination import (
+    REQUESTS_MAX,
+    Attempt,
+    Call,
+    Mapped,
+    NoAnswer,
+    Request,
+    Response,
+)
 from trunkline.kit.destination import delivery_id as key_of
 from trunkline.model.outcome import Outcome
+from trunkline.playbook.program import CodeError
 
 NOW_MS = 1_795_170_000_000
 Answer = Callable[[Request], Response]
@@ -66,18 +76,23 @@ def drive(
     exchange = destination.exchange(events, attempt_for(events, now_ms=now_ms))
     requests: list[Request] = []
     calls: list[Call] = []
-    reply: Any = None
+    step: Callable[[], Request | Call] = exchange.__next__
     while True:
         try:
-            asked = exchange.send(reply)
+            asked = step()
         except StopIteration as end:
             assert len(end.value) == len(events)
             return Driven(requests, calls, end.value)
-        if isinstance(asked, Call):
-            assert run is not None, f"a call of {asked.name} that the test does not expect"
-            calls.append(asked)
-            reply = run(asked)
+        try:
+            if isinstance(asked, Call):
+                assert run is not None, f"a call of {asked.name} that the test does not expect"
+                calls.append(asked)
+                reply = run(asked)
+            else:
+                requests.append(asked)
+                assert len(requests) <= REQUESTS_MAX
+                reply = answer(asked)
+        except (NoAnswer, CodeError) as error:
+            step = partial(exchange.throw, error)
         else:
-            requests.append(asked)
-            assert len(requests) <= REQUESTS_MAX
-            reply = answer(asked)
+            step = partial(exchange.send, reply)

@@ -34,6 +34,7 @@ from trunkline.kit.destination import (
     Destination,
     Example,
     Mapped,
+    NoAnswer,
     Request,
     Response,
     Settings,
@@ -57,6 +58,7 @@ from trunkline.kits.parcels import Entry, Parcel, Room, pack
 from trunkline.kits.request import Headers, event_headers
 from trunkline.kits.tokens import Tokens
 from trunkline.model.outcome import Outcome, Rejected
+from trunkline.playbook.program import CodeError
 
 _OAUTH2_REQUESTS = 4  # a token, the request, and both again after a 401
 
@@ -152,7 +154,10 @@ class HttpKit(Destination[HttpKitSettings]):
     def exchange(
         self, events: Sequence[Mapped], attempt: Attempt
     ) -> Generator[Request | Call, Any, Sequence[Outcome]]:
-        """Send what fits into ten requests, in order for each user; the rest is retried."""
+        """Send what fits into ten requests, in order for each user; the rest is retried.
+
+        Where one of several fails without an answer, what the others delivered stays delivered.
+        """
         parcels = self._pack(events)
         outcomes = ParcelOutcomes([event.user for event in events])
         left = REQUESTS_MAX
@@ -162,7 +167,13 @@ class HttpKit(Destination[HttpKitSettings]):
             if left < 0 or outcomes.is_ended:
                 break
             if outcomes.hold_back(parcel):
-                outcomes.write(parcel, (yield from self._send(made, events, parcel, attempt)))
+                try:
+                    found = yield from self._send(made, events, parcel, attempt)
+                except (NoAnswer, CodeError) as failure:
+                    if len(parcels) == 1:
+                        raise
+                    found = _failed(failure, outcomes) * len(parcel.positions)
+                outcomes.write(parcel, found)
         return outcomes.close(parcels)
 
     def _pack(self, events: Sequence[Mapped]) -> list[Parcel[Group]]:
@@ -348,3 +359,11 @@ class HttpKit(Destination[HttpKitSettings]):
             ),
         ),
     )
+
+
+def _failed(failure: NoAnswer | CodeError, outcomes: ParcelOutcomes) -> list[Outcome]:
+    """Return what a parcel came to that was not answered, or not made."""
+    if isinstance(failure, CodeError):
+        return [Rejected(f"connection.transform: {failure}"[:300])]
+    outcomes.end(failure.outcome)
+    return [failure.outcome]

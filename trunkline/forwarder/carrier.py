@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from trunkline.forwarder.failures import SendFailed
+import msgspec
+
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.shaping import CannotShape, Shaping, unshaped
 from trunkline.forwarder.threads import Worker
@@ -23,6 +24,7 @@ from trunkline.kit.destination import (
     Channel,
     Destination,
     Mapped,
+    NoAnswer,
     Request,
     Response,
     Settings,
@@ -41,7 +43,7 @@ class Sender(Protocol):
     async def send(
         self, request: Request, *, timeout_seconds: float, allow_private: bool
     ) -> Response:
-        """Return the answer, or raise `SendFailed` with the outcome of there being none."""
+        """Return the answer, or raise `NoAnswer` with the outcome of there being none."""
         ...
 
 
@@ -103,7 +105,7 @@ class HttpCarrier(Carrier):
         outcomes: Sequence[Outcome | Unsent]
         try:
             outcomes, response = await self._exchange(events, attempt, shaping)
-        except SendFailed as failure:
+        except NoAnswer as failure:
             outcomes = [failure.outcome] * len(events)
         except CannotShape as error:
             outcomes, cause = [Blocked(error.reason)] * len(events), error.cause
@@ -128,22 +130,21 @@ class HttpCarrier(Carrier):
         generator = self._destination.exchange(events, attempt)
         response: Response | None = None
         requests = calls = 0
-        answer: Any = None
         try:
-            while calls <= CALLS_MAX:
-                asked = generator.send(answer)
-                if isinstance(asked, Call):
-                    calls += 1
-                    answer = await _call(asked, shaping)
-                    continue
-                requests += 1
-                if requests > REQUESTS_MAX:
-                    break
-                answer = response = await self._sender.send(
-                    asked,
-                    timeout_seconds=self.settings.timeout_seconds,
-                    allow_private=self._allow_private,
-                )
+            asked = next(generator)
+            while calls < CALLS_MAX and requests < REQUESTS_MAX:
+                try:
+                    if isinstance(asked, Call):
+                        calls += 1
+                        answer: Any = await _call(asked, shaping)
+                    else:
+                        requests += 1
+                        answer = response = await self._send(asked)
+                        response = _hidden(response) if asked.hides_answer else response
+                except (NoAnswer, CodeError) as error:
+                    asked = generator.throw(error)
+                else:
+                    asked = generator.send(answer)
         except StopIteration as stop:
             return stop.value, response
         finally:
@@ -153,6 +154,17 @@ class HttpCarrier(Carrier):
             f"or {CALLS_MAX} calls of code"
         )
         return [Blocked(reason)] * len(events), response
+
+    async def _send(self, request: Request) -> Response:
+        return await self._sender.send(
+            request,
+            timeout_seconds=self.settings.timeout_seconds,
+            allow_private=self._allow_private,
+        )
+
+
+def _hidden(answer: Response) -> Response:
+    return msgspec.structs.replace(answer, body=b"(not kept: it may hold a secret)")
 
 
 async def _call(asked: Call, shaping: Shaping | None) -> Any:

@@ -19,6 +19,7 @@ from pyreqwest.exceptions import (
     RequestTimeoutError,
 )
 
+from trunkline.kit.destination import NoAnswer
 from trunkline.model.outcome import Blocked, Outcome, Rejected, Retry
 
 Cause = Literal[
@@ -63,16 +64,15 @@ _CERTIFICATE = "invalid peer certificate"
 _TLS_PHRASES = ("received corrupt message", "received fatal alert", "peer is incompatible", "tls")
 
 
-class SendFailed(Exception):
+class SendFailed(NoAnswer):
     """A request got no answer. `outcome` is what that means, `cause` the closed-set word for it.
 
     `is_unsent` says that no connection was made: another address of the host may be tried.
     """
 
     def __init__(self, cause: Cause, outcome: Outcome, *, is_unsent: bool = False) -> None:
-        super().__init__(f"{cause}: {outcome}")
+        super().__init__(outcome, f"{cause}: {outcome}")
         self.cause: Cause = cause
-        self.outcome = outcome
         self.is_unsent = is_unsent
 
 

@@ -160,12 +160,16 @@ class Attempt(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """What to send. The forwarder adds nothing but the connection."""
+    """What to send. The forwarder adds nothing but the connection.
+
+    `hides_answer`: the answer may hold a secret, so nothing of it is kept for the trace.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    hides_answer: bool = False
 
 
 class Call(Struct, frozen=True):
@@ -182,6 +186,14 @@ class Response(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     after_seconds: float = 0.0
+
+
+class NoAnswer(Exception):
+    """A request came to no answer: raised where it was yielded. `outcome` is what that means."""
+
+    def __init__(self, outcome: Outcome, message: str = "") -> None:
+        super().__init__(message or str(outcome))
+        self.outcome = outcome
 
 
 class Example(Struct, frozen=True):
@@ -226,7 +238,9 @@ class Destination(ABC, Generic[SettingsT]):
     ) -> Generator[Request | Call, Any, Sequence[Outcome]]:
         """Yield requests, receive responses, return one outcome for each event, in order.
 
-        A `Call` that is yielded comes back as the value that the code returned.
+        A `Call` that is yielded comes back as the value that the code returned. `NoAnswer` and
+        `CodeError` are raised where the request or the call was yielded; a destination that made
+        requests before catches them, so that what was delivered is not sent again.
         """
         response: Response = yield self.build(events, attempt)
         return [self.judge(response)] * len(events)

@@ -128,14 +128,15 @@ def token_request(auth: OAuth2, now_ms: int, token_id: str) -> Request:
         headers.append(("Accept", "application/json"))
     if auth.method == "GET":
         joint = "&" if "?" in auth.url else "?"
-        return Request("GET", auth.url + joint + urlencode(pairs), tuple(headers), b"")
+        url = auth.url + joint + urlencode(pairs)
+        return Request("GET", url, tuple(headers), b"", hides_answer=True)
     if auth.is_json:
         body = msgspec.json.encode({name: _json_value(value) for name, value in pairs})
         headers.append(("Content-Type", "application/json"))
     else:
         body = urlencode(pairs).encode()
         headers.append(("Content-Type", _FORM))
-    return Request(auth.method, auth.url, tuple(headers), body)
+    return Request(auth.method, auth.url, tuple(headers), body, hides_answer=True)
 
 
 def _json_value(text: str) -> Any:

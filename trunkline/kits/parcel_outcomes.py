@@ -38,13 +38,17 @@ class ParcelOutcomes:
         parcel.positions = [p for p in parcel.positions if self._outcomes[p] is None]
         return bool(parcel.positions)
 
+    def end(self, outcome: Outcome) -> None:
+        """Send nothing more now: a request came to no answer. What is left has its outcome."""
+        self._end = outcome
+
     def write(self, parcel: Parcel[Any], found: Sequence[Outcome]) -> None:
         """Write the outcomes of a parcel down."""
         for position, outcome in zip(parcel.positions, found, strict=True):
             self._outcomes[position] = outcome
             if isinstance(outcome, Retry):
                 self._waiting.add(self._users[position])
-        self._end = next((outcome for outcome in found if _is_end(outcome)), None)
+        self._end = self._end or next((outcome for outcome in found if _is_end(outcome)), None)
 
     def close(self, parcels: Sequence[Parcel[Any]]) -> list[Outcome]:
         """Return one outcome for each event. What was not sent is retried.
