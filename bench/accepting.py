@@ -8,6 +8,7 @@ node brings the rest to its destination, and only then the next part begins.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,6 +19,37 @@ from bench.stage import App, Stage, To
 
 NUMBERS = (1, 2, 3, 4, 12)
 BATCH = 100
+TWELVE_FIELDS: dict[str, Any] = {
+    "global": {
+        "mappings": [
+            {"inputKey": "messageId", "outputKey": "event_id"},
+            {"inputKey": "event", "outputKey": "event_name"},
+            {
+                "inputKey": "timestamp",
+                "outputKey": "event_time",
+                "transforms": [{"toTimestamp": "inSeconds"}],
+            },
+            {"inputKey": "userId", "outputKey": "user.id", "transforms": [{"toHash": "sha256"}]},
+            {"inputKey": "context.device.advertisingId", "outputKey": "user.device"},
+            {
+                "inputKey": "properties.revenue",
+                "outputKey": "data.value",
+                "transforms": [{"toScalar": "float"}],
+            },
+            {
+                "inputKey": "properties.currency",
+                "outputKey": "data.currency",
+                "transforms": [{"modifyString": "uppercase"}],
+                "defaultString": "USD",
+            },
+            {"inputKey": "properties.order_id", "outputKey": "data.order"},
+            {"inputKey": "properties.items", "outputKey": "data.items"},
+            {"inputKey": "properties.campaign", "outputKey": "data.campaign"},
+            {"inputKey": "properties.city", "outputKey": "data.city"},
+            {"inputKey": "properties.channel", "outputKey": "source"},
+        ]
+    }
+}
 
 
 class Taken(Struct):
@@ -41,6 +73,7 @@ class Round(Struct):
     nginx: float
     bare: float
     single: Taken
+    mapped: Taken
     batch: Taken | None
 
 
@@ -51,32 +84,42 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:
     folder.mkdir()
     with programs.nginx(folder) as receiver, programs.server("yardstick", folder) as yardstick:
         app = App("benchacceptaaaa", [To("receiver", receiver.url)])
-        with Stage(folder / "home", [app]) as stage:
-            _take(stage, plan, app, "warm", 1, min(1.0, plan.seconds))
+        shaped = App("benchmappedaaaa", [To("mapped", receiver.url, playbook=TWELVE_FIELDS)])
+        with Stage(folder / "home", [app, shaped]) as stage:
+            for each in (app, shaped):
+                _take(stage, plan, each, "warm", 1, min(1.0, plan.seconds))
+            beside = (receiver.url, yardstick.url)
             rounds = [
-                _round(stage, plan, app, (receiver.url, yardstick.url), f"r{index}", 3 in only)
+                _round(stage, plan, (app, shaped), beside, f"r{index}", 3 in only)
                 for index in range(plan.rounds)
             ]
     return [result for result in _results(rounds) if result.workload in only]
 
 
 def _round(
-    stage: Stage, plan: Plan, app: App, beside: tuple[str, str], tag: str, with_batch: bool
+    stage: Stage,
+    plan: Plan,
+    apps: tuple[App, App],
+    beside: tuple[str, str],
+    tag: str,
+    with_batch: bool,
 ) -> Round:
+    app, shaped = apps
     nginx, bare = (
         programs.run_wrk(url, (*app.s2s, tag, "1"), plan.seconds, plan.connections).rate
         for url in beside
     )
     single = _take(stage, plan, app, f"{tag}s", 1, plan.seconds)
+    mapped = _take(stage, plan, shaped, f"{tag}m", 1, plan.seconds)
     batch = _take(stage, plan, app, f"{tag}b", BATCH, plan.seconds / 2) if with_batch else None
-    return Round(nginx, bare, single, batch)
+    return Round(nginx, bare, single, mapped, batch)
 
 
 def _take(stage: Stage, plan: Plan, app: App, tag: str, events: int, seconds: float) -> Taken:
     arguments = (*(app.s2s if events == 1 else app.batches), tag, str(events))
     stored, cpu, begun = stage.stored, stage.cpu_seconds(), time.monotonic()
     load = programs.run_wrk(stage.url, arguments, seconds, plan.connections)
-    ended, owed = time.monotonic(), stage.delivered("receiver")
+    ended, owed = time.monotonic(), stage.delivered(app.destinations[0].id)
     done = stage.wait(plan.drain_seconds_max)
     taken = stage.stored - stored
     used = stage.cpu_seconds()
@@ -113,8 +156,8 @@ def _results(rounds: list[Round]) -> list[Result]:
 
 
 def _onward(rounds: list[Round], single: float) -> list[Result]:
-    sustained = median([r.single.sustained for r in rounds])
-    drained = median([r.single.drained for r in rounds])
+    sustained = median([r.mapped.sustained for r in rounds])
+    drained = median([r.mapped.drained for r in rounds])
     names = {name.partition("-")[0] for r in rounds for name in r.single.cpu}
     shares = {
         name: median(
@@ -124,8 +167,8 @@ def _onward(rounds: list[Round], single: float) -> list[Result]:
     }
     cpu = [r.single.cpu_for_1000 for r in rounds]
     return [
-        _ratio(4, "accepted to delivered, sustained, batches of 100", Bound(0.5, 1.0), "A/A",
-               [r.single.sustained / r.single.rate for r in rounds],
+        _ratio(4, "accepted to delivered, 12 mapped fields, batches of 100", Bound(0.5, 1.0), "A/A",
+               [r.mapped.sustained / r.single.rate for r in rounds],
                f"{number(sustained)} events/s; without load {number(drained)}",
                f"workload 1: {number(single)} events/s"),
         Result(workload=12, title="CPU for 1,000 events accepted and delivered",

@@ -14,8 +14,10 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import apsw
+import msgspec
 from msgspec import Struct
 
 from trunkline.catalog.apply import apply_workspace
@@ -36,12 +38,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class To(Struct, frozen=True):
-    """A webhook destination."""
+    """A webhook destination; `playbook` is what shapes its events, None for canonical ones."""
 
     id: str
     url: str
     batch: int = 100
     concurrency: int = 8
+    playbook: dict[str, Any] | None = None
 
 
 class App(Struct, frozen=True):
@@ -75,7 +78,7 @@ class App(Struct, frozen=True):
         destinations = "".join(
             f"      - {{id: {to.id}, kind: webhook, settings: {{url: '{to.url}', "
             f"allow_private_addresses: true, batch_events_max: {to.batch}, "
-            f"concurrency_max: {to.concurrency}}}}}\n"
+            f"concurrency_max: {to.concurrency}}}{_shaped(to)}}}\n"
             for to in self.destinations
         )
         return (
@@ -85,6 +88,10 @@ class App(Struct, frozen=True):
             "    events: [{slug: taqsq, name: Purchase Completed, revenue: true}]\n"
             + (f"    destinations:\n{destinations}" if destinations else "")
         )
+
+
+def _shaped(to: To) -> str:
+    return f", playbook: {msgspec.json.encode(to.playbook).decode()}" if to.playbook else ""
 
 
 class NotDelivered(RuntimeError):
