@@ -183,3 +183,40 @@ def test_a_shadow_sends_nothing_and_is_counted(stage: Stage) -> None:
             return int(rows.fetchone()[0] or 0)
 
     stage.until(lambda: counted() == 5, "the shadow has seen them")
+
+
+@pytest.mark.slow
+def test_what_a_dry_run_shows_is_what_the_receiver_then_gets(stage: Stage) -> None:
+    stage.deploy(marked("r1"))
+    ids = [stage.track(user=f"u{n}", properties={"n": n}) for n in range(3)]
+    stage.arrives(*ids)
+    stage.until_settled("receiver")
+    shown = stage.say("playbook", "test", "--destination", "receiver", "--last", "3")
+    assert [each["messageId"] for each in shown] == ids
+    for each in shown:
+        assert each["outputs"] == [stage.shelf.events[each["messageId"]]]
+        assert json.loads(each["requests"][0]["request"]["body"]) == each["outputs"]
+    file = stage.home.folder.parent / "next.json"
+    file.write_text(json.dumps(marked("r2")))
+    command = ("playbook", "test", str(file), "--destination", "receiver", "--message-id", ids[0])
+    (trial,) = stage.say(*command)
+    assert trial["outputs"][0]["first"] == "r2"
+    assert {"path": "default.enrichments[0]", "output_key": "first", "value": "r2"} in trial[
+        "steps"
+    ]
+    assert len(stage.shelf.events) == 3, "a dry run sends nothing"
+
+    told = stage.say("playbook", "diff", "--destination", "receiver", "--to", str(file))
+    assert (told["events"], told["counts"]["different"]) == (3, 3)
+    assert told["paths"] == {"first": 3, "last": 3}
+    stage.deploy(marked("r2"))
+    later = stage.track(properties={"n": 3})
+    stage.arrives(later)
+    assert stage.shelf.events[later]["first"] == "r2"
+    assert stage.say("playbook", "rollback", "--destination", "receiver")["revision"] == 1
+    last = stage.track(properties={"n": 4})
+    stage.arrives(last)
+    assert stage.shelf.events[last]["first"] == "r1"
+    told = stage.say("playbook", "diff", "--destination", "receiver", "--from", "1", "--to", "2")
+    assert told["counts"]["different"] == told["events"] == 5
+    assert stage.say("playbook", "shadow", "--destination", "receiver")["revisions"] == []

@@ -327,7 +327,7 @@ def live_through(seed: int, crashes: int) -> None:
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 @given(seed=st.integers(0, 2**32))
 def test_power_lost_at_any_write_loses_nothing_and_doubles_nothing(seed: int) -> None:

@@ -106,6 +106,7 @@ def run_playbook_bodies(events: list[Any]) -> tuple[int, list[str]]:
     return runs, complaints
 
 
+@pytest.mark.slow  # each whole playbook runs every day, which runs the same bodies
 def test_every_body_of_a_playbook_runs_on_the_events_it_is_for() -> None:
     runs, complaints = run_playbook_bodies([*FULL, *BARE])
     assert not complaints
