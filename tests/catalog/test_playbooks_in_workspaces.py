@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.shaped_workspaces import (
@@ -24,6 +26,7 @@ from trunkline.catalog.playbook_text import canonical_tree
 from trunkline.catalog.revision_reports import history, list_revisions
 from trunkline.catalog.revisions import deploy, save_revision
 from trunkline.kit.clock import FakeClock
+from trunkline.playbook.program import Problem
 from trunkline.state.home import Home
 
 
@@ -312,15 +315,29 @@ CODE = {"global": {"expressions": [{"lang": "lua", "body": "return input"}]}}
 
 def test_code_where_the_jail_cannot_be_had_is_told(home: Home) -> None:
     text = workspace(playbook=CODE)
-    for given, told in (("no seccomp here", True), ("", False)):
-        reading = read_workspace(text, KINDS_AND_KIT, {}, Path(), lambda given=given: given)
+    held = (Problem("", "holds code, which cannot run here: no seccomp here"),)
+    for given, told in ((held, True), ((), False)):
+        reading = read_workspace(text, KINDS_AND_KIT, {}, Path(), lambda *_, given=given: given)
         assert bool(reading.problems) == told
     assert checked(workspace(playbook=playbook())) == ""
     with pytest.raises(WorkspaceError) as raised:
-        apply(home, text, can_run_code=lambda: "no seccomp here")
+        apply(home, text, load_code=lambda *_: held)
     assert raised.value.problems == (
         "apps[0].destinations[0] `crm`: playbook holds code, which cannot run here: no seccomp "
         "here",
+    )
+
+
+def test_code_that_does_not_load_is_told_by_its_part_and_without_secrets(home: Home) -> None:
+    def load(playbook: bytes, params: Mapping[str, str]) -> Sequence[Problem]:
+        assert msgspec.json.decode(playbook) == CODE
+        return (Problem("global.expressions[0]", f"line 1: near '{params['ID']}'"),)
+
+    settings = {"url": "https://a.example", "params": {"ID": "secret-of-crm"}}
+    with pytest.raises(WorkspaceError) as raised:
+        apply(home, workspace(settings=settings, playbook=CODE), load_code=load)
+    assert raised.value.problems == (
+        "apps[0].destinations[0] `crm`: playbook.global.expressions[0] line 1: near '•••'",
     )
 
 

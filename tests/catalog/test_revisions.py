@@ -23,6 +23,7 @@ from trunkline.catalog.revisions import deploy, rollback, save_revision, set_sha
 from trunkline.catalog.tables import DeploymentRow, RevisionRow
 from trunkline.kit.clock import FakeClock, SystemClock
 from trunkline.model.snapshot import Snapshot
+from trunkline.playbook.program import Problem
 from trunkline.state.home import Home
 
 CLOCK = FakeClock(1_800_000_000_000)
@@ -180,8 +181,9 @@ def test_a_playbook_whose_params_are_not_given_is_not_deployed(home: Home) -> No
 
 def test_code_is_not_deployed_where_the_jail_cannot_be_had(home: Home) -> None:
     code = {"global": {"expressions": [{"lang": "lua", "body": "return input"}]}}
+    held = (Problem("", "holds code, which cannot run here: no seccomp"),)
     with pytest.raises(WorkspaceError, match="cannot run here: no seccomp"):
-        deploy(home, CLOCK, *CRM, code, can_run_code=lambda: "no seccomp")
+        deploy(home, CLOCK, *CRM, code, load_code=lambda *_: held)
     assert list_revisions(home) == ()  # all or nothing
 
 

@@ -126,6 +126,32 @@ def test_code_runs_in_the_jail_and_its_failure_names_the_line(capsys: Capture) -
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "workspace.yaml"],
+        ["apply", "workspace.yaml"],
+        ["playbook", "deploy", "--destination", "crm", "code.yaml"],
+        ["playbook", "shadow", "--destination", "crm", "code.yaml"],
+        ["playbook", "test", "code.yaml", "--event", "event.json"],
+    ],
+)
+def test_code_that_does_not_load_is_refused_with_its_line(
+    command: list[str], capsys: Capture
+) -> None:
+    assert main(["apply", "workspace.yaml"]) == 0
+    write_event(total=1)
+    Path("code.yaml").write_text(WITH_CODE.replace("return {total", "retur {total"))
+    Path("workspace.yaml").write_text(WORKSPACE.replace("orders.yaml", "code.yaml"))
+    capsys.readouterr()
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "default.expressions[0]" in told
+    assert "line 5" in told
+    assert main(["playbook", "list", "--json"]) == 0
+    assert [line["number"] for line in json.loads(capsys.readouterr().out)] == [1]
+
+
+@pytest.mark.parametrize(
     ("arguments", "part"),
     [
         (["playbook", "test"], "name a playbook's file, or --destination"),

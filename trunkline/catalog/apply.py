@@ -14,12 +14,12 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from trunkline.catalog.announce import Live, Mark, announce, mark_of
-from trunkline.catalog.check import Kinds, WorkspaceError, code_runs, read_workspace
+from trunkline.catalog.check import Kinds, WorkspaceError, read_workspace, trust_code
 from trunkline.catalog.complete import Generated, complete
 from trunkline.catalog.database import CatalogError, write_session
 from trunkline.catalog.plan import Plan, plan_changes
 from trunkline.catalog.shaping import complete_shaping
-from trunkline.catalog.shaping_checks import CanRunCode
+from trunkline.catalog.shaping_checks import LoadCode
 from trunkline.catalog.snapshots import build_snapshot, write_cache
 from trunkline.catalog.store import Stored, read_stored, version_row
 from trunkline.catalog.tables import VersionRow
@@ -96,25 +96,25 @@ def apply_workspace(
     prune: bool = False,
     author: str = "",
     note: str = "",
-    can_run_code: CanRunCode = code_runs,
+    load_code: LoadCode = trust_code,
 ) -> ApplyResult:
     """Bring the catalog of a home to what a workspace file says. All or nothing.
 
     `base` is the folder that `{file: PATH}` starts at, left out: the current one. `author` and
-    `note` go with what is deployed. `can_run_code`: see `read_workspace`. Raises
+    `note` go with what is deployed. `load_code`: see `read_workspace`. Raises
     `WorkspaceError` with every problem of the file, `CatalogError` or `VaultError` where the home's
     own files cannot be used, and SQLAlchemy's errors where the database fails.
     """
     cause = Cause("apply", author, note)
     check_cause(cause)
-    reading = read_workspace(text, kinds, environ, base, can_run_code)
+    reading = read_workspace(text, kinds, environ, base, load_code)
     if reading.workspace is None:
         raise WorkspaceError(reading.problems)
     desired = reading.workspace
     outcome: list[tuple[_Planned, int]] = []
 
     def work(change: Change) -> Mark | None:
-        planned = _plan(desired, change, kinds, can_run_code, prune)
+        planned = _plan(desired, change, kinds, load_code, prune)
         mark = change.write(planned.plan, cause) if planned.plan.changes else None
         outcome.append((planned, change.row.version))
         if dry_run:
@@ -170,11 +170,11 @@ class _Planned(Struct, frozen=True):
 
 
 def _plan(
-    desired: Workspace, change: Change, kinds: Kinds, can_run_code: CanRunCode, prune: bool
+    desired: Workspace, change: Change, kinds: Kinds, load_code: LoadCode, prune: bool
 ) -> _Planned:
     stored = change.stored
     completed = complete(desired, stored, prune=prune)
-    shaped = complete_shaping(completed.workspace, stored, change.session, kinds, can_run_code)
+    shaped = complete_shaping(completed.workspace, stored, change.session, kinds, load_code)
     problems = (*completed.problems, *shaped.problems)
     if problems:
         raise WorkspaceError(problems)

@@ -8,7 +8,7 @@ each other. Each pass works on what the one before left whole, so one run report
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +19,13 @@ from msgspec import Struct
 
 from trunkline.catalog.conform import INVALID, Context, Place, conform, show, suggest
 from trunkline.catalog.playbook_text import read_playbook, report
-from trunkline.catalog.shaping_checks import CanRunCode, check_shaping, unused_params
+from trunkline.catalog.shaping_checks import LoadCode, check_shaping, unused_params
 from trunkline.catalog.shaping_params import Shaping, given_params, takes_kit
 from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
 from trunkline.catalog.yaml_text import YamlError, read_yaml
 from trunkline.kit.destination import Channel, Destination, Settings
 from trunkline.model.snapshot import fold_name
+from trunkline.playbook.program import Problem
 
 Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
 Tree = dict[str, Any]
@@ -49,9 +50,9 @@ class Reading(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def code_runs() -> str:
-    """Say that code of operators can run; a platform without the jail gives the reason instead."""
-    return ""
+def trust_code(playbook: bytes, params: Mapping[str, str]) -> Sequence[Problem]:  # noqa: ARG001
+    """Find nothing wrong with code: for those who have no jail to load it in."""
+    return ()
 
 
 def read_workspace(
@@ -59,11 +60,11 @@ def read_workspace(
     kinds: Kinds,
     environ: Mapping[str, str],
     base: Path,
-    can_run_code: CanRunCode = code_runs,
+    load_code: LoadCode = trust_code,
 ) -> Reading:
     """Read a workspace file. `base` is the folder that `{file: PATH}` starts at. Never raises.
 
-    `can_run_code` says why code of operators cannot run here; empty where it can.
+    `load_code` loads a playbook's code where it will run, and says what is wrong with it.
     """
     context = Context(environ, base)
     try:
@@ -74,7 +75,7 @@ def read_workspace(
         return Reading(None, ("workspace: is empty; expected at least apps: []; write it",), ())
     tree = conform(raw, _workspace_type(), Place(), context)
     if isinstance(tree, dict):
-        _check_apps(cast(Tree, tree), kinds, context, can_run_code)
+        _check_apps(cast(Tree, tree), kinds, context, load_code)
     workspace = None if context.problems else msgspec.convert(tree, Workspace)
     return Reading(workspace, tuple(context.problems), tuple(context.warnings))
 
@@ -98,7 +99,7 @@ def _entries(parent: Tree, place: Place, key: str) -> Iterator[tuple[Tree, Place
             yield entry, place.key(key).item(index, entry)
 
 
-def _check_apps(tree: Tree, kinds: Kinds, context: Context, can_run_code: CanRunCode) -> None:
+def _check_apps(tree: Tree, kinds: Kinds, context: Context, load_code: LoadCode) -> None:
     apps = list(_entries(tree, Place(), "apps"))
     _check_unique(apps, "id", context)
     _check_unique(apps, "name", context)
@@ -108,7 +109,7 @@ def _check_apps(tree: Tree, kinds: Kinds, context: Context, can_run_code: CanRun
         _check_overlap(app.get("s2s"), place.key("s2s"), "dev_key", context)
         _check_keys(app, place, secrets, context)
         _check_events(app, place, context)
-        _check_destinations(app, place, kinds, context, can_run_code)
+        _check_destinations(app, place, kinds, context, load_code)
 
 
 def _check_unique(
@@ -202,7 +203,7 @@ def _check_events(app: Tree, place: Place, context: Context) -> None:
 
 
 def _check_destinations(
-    app: Tree, place: Place, kinds: Kinds, context: Context, can_run_code: CanRunCode
+    app: Tree, place: Place, kinds: Kinds, context: Context, load_code: LoadCode
 ) -> None:
     destinations = list(_entries(app, place, "destinations"))
     _check_unique(destinations, "id", context)
@@ -213,7 +214,7 @@ def _check_destinations(
             tree = read_playbook(destination["playbook"], at.key("playbook"), context)
             destination["playbook"] = tree if isinstance(tree, dict) else None
         if settings_type is not None and len(context.problems) == known:
-            _check_shaping(destination, at, settings_type, context, can_run_code)
+            _check_shaping(destination, at, settings_type, context, load_code)
 
 
 def _check_kind(
@@ -241,7 +242,7 @@ def _check_shaping(
     at: Place,
     settings_type: type[Settings],
     context: Context,
-    can_run_code: CanRunCode,
+    load_code: LoadCode,
 ) -> None:
     given = destination.get("settings", {})
     settings = cast(Tree, given) if isinstance(given, dict) else {}
@@ -252,16 +253,14 @@ def _check_shaping(
             context.wrong(at.key("settings").key("connection"), "set", expected, "remove it")
         return
     shaping = Shaping(destination.get("playbook"), None, given_params(settings))
-    check_params(shaping, at, context.problems, can_run_code)
+    check_params(shaping, at, context.problems, load_code)
     params = at.key("settings").key("params")
     context.warnings += [params.says(sentence) for sentence in unused_params(shaping)]
 
 
-def check_params(
-    shaping: Shaping, at: Place, problems: list[str], can_run_code: CanRunCode
-) -> None:
+def check_params(shaping: Shaping, at: Place, problems: list[str], load_code: LoadCode) -> None:
     """Tell what is wrong between a destination's playbook, its connection and its params."""
-    missing, wrong = check_shaping(shaping, can_run_code)
+    missing, wrong = check_shaping(shaping, load_code)
     params = at.key("settings").key("params")
     problems += [params.says(sentence) for sentence in missing]
     report(tuple(wrong), at.key("playbook"), problems)

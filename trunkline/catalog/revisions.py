@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from trunkline.catalog.announce import Live, Mark
 from trunkline.catalog.apply import Change, change_catalog, check_cause
-from trunkline.catalog.check import WorkspaceError, check_params, code_runs
+from trunkline.catalog.check import WorkspaceError, check_params, trust_code
 from trunkline.catalog.conform import Place
 from trunkline.catalog.database import CatalogError
 from trunkline.catalog.plan import plan_changes
@@ -33,7 +33,7 @@ from trunkline.catalog.revision_rows import (
     shaping_of,
     unknown_revision,
 )
-from trunkline.catalog.shaping_checks import CanRunCode
+from trunkline.catalog.shaping_checks import LoadCode
 from trunkline.catalog.tables import DeploymentRow
 from trunkline.catalog.workspace import DestinationSpec, Workspace
 from trunkline.catalog.writing import Cause, revision_row
@@ -102,7 +102,7 @@ def deploy(
     *,
     author: str = "",
     note: str = "",
-    can_run_code: CanRunCode = code_runs,
+    load_code: LoadCode = trust_code,
 ) -> Deployed:
     """Deploy a revision by its number (0: the kind's own form), or a playbook, saved with it.
 
@@ -114,7 +114,7 @@ def deploy(
     def pick(target: _Target) -> int:
         return what if isinstance(what, int) else _save_tree(target, what, cause)
 
-    return _deploy(home, clock, app, destination, pick, cause, can_run_code)
+    return _deploy(home, clock, app, destination, pick, cause, load_code)
 
 
 def rollback(
@@ -125,7 +125,7 @@ def rollback(
     *,
     author: str = "",
     note: str = "",
-    can_run_code: CanRunCode = code_runs,
+    load_code: LoadCode = trust_code,
 ) -> Deployed:
     """Deploy what was deployed before; again, what was before that. Raises as `deploy` does."""
 
@@ -140,7 +140,7 @@ def rollback(
         return stack[-2]
 
     cause = Cause("rollback", author, note)
-    return _deploy(home, clock, app, destination, pick, cause, can_run_code)
+    return _deploy(home, clock, app, destination, pick, cause, load_code)
 
 
 def set_shadow(
@@ -152,7 +152,7 @@ def set_shadow(
     *,
     author: str = "",
     note: str = "",
-    can_run_code: CanRunCode = code_runs,
+    load_code: LoadCode = trust_code,
 ) -> Deployed:
     """Let a revision (or a playbook, saved as one) run beside the deployed one; None: no more.
 
@@ -169,7 +169,7 @@ def set_shadow(
                 f"{target.place.anchor}: revision {number} is deployed; a shadow of it would "
                 "compare nothing; name another"
             )
-        _check(target, _tree_of(target, number), can_run_code)
+        _check(target, _tree_of(target, number), load_code)
         return msgspec.structs.replace(target.spec, shadow=number)
 
     return _alter(home, clock, app, destination, alter, cause, "shadow")
@@ -185,12 +185,12 @@ def _deploy(
     destination: str,
     pick: Callable[[_Target], int],
     cause: Cause,
-    can_run_code: CanRunCode,
+    load_code: LoadCode,
 ) -> Deployed:
     def alter(target: _Target) -> DestinationSpec:
         number = pick(target)
         tree = None if number == OWN_FORM else _tree_of(target, number)
-        _check(target, tree, can_run_code)
+        _check(target, tree, load_code)
         return msgspec.structs.replace(
             target.spec,
             revision=number or None,
@@ -296,10 +296,10 @@ def _tree_of(target: _Target, number: int) -> Tree:
     return decode_tree(row.content)
 
 
-def _check(target: _Target, tree: Tree | None, can_run_code: CanRunCode) -> None:
+def _check(target: _Target, tree: Tree | None, load_code: LoadCode) -> None:
     problems: list[str] = []
     shaping = shaping_of(target.change.session, target.spec, tree)
-    check_params(shaping, target.place, problems, can_run_code)
+    check_params(shaping, target.place, problems, load_code)
     if problems:
         raise WorkspaceError(tuple(problems))
 

@@ -37,7 +37,7 @@ from trunkline.catalog.revision_rows import (
     shaping_of,
     unknown_revision,
 )
-from trunkline.catalog.shaping_checks import CanRunCode, unused_params, without_values
+from trunkline.catalog.shaping_checks import LoadCode, unused_params, without_values
 from trunkline.catalog.shaping_params import Shaping, takes_kit
 from trunkline.catalog.store import Stored
 from trunkline.catalog.workspace import AppSpec, DestinationSpec, Workspace, reveal
@@ -66,13 +66,13 @@ class Shaped(Struct, frozen=True):
 
 
 def complete_shaping(
-    workspace: Workspace, stored: Stored, session: Session, kinds: Kinds, can_run_code: CanRunCode
+    workspace: Workspace, stored: Stored, session: Session, kinds: Kinds, load_code: LoadCode
 ) -> Shaped:
     """Fill in what shapes the events of each destination, from the file and from what is stored.
 
     The apps of `workspace` have their ids (`complete`).
     """
-    completion = _Completion(stored, session, kinds, can_run_code)
+    completion = _Completion(stored, session, kinds, load_code)
     apps = tuple(
         completion.app(app, Place().key("apps").item(index, {"id": app.id, "name": app.name}))
         for index, app in enumerate(workspace.apps)
@@ -85,14 +85,12 @@ def complete_shaping(
 
 
 class _Completion:
-    def __init__(
-        self, stored: Stored, session: Session, kinds: Kinds, can_run_code: CanRunCode
-    ) -> None:
+    def __init__(self, stored: Stored, session: Session, kinds: Kinds, load_code: LoadCode) -> None:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self._session = session
         self._kinds = kinds
-        self._can_run_code = can_run_code
+        self._load_code = load_code
         self._known = {
             (app.id or "", destination.id): destination
             for app in stored.workspace.apps
@@ -265,7 +263,7 @@ class _Completion:
     def _check(self, spec: DestinationSpec, place: Place) -> None:
         known = len(self.problems)
         shaping = shaping_of(self._session, spec, cast(Tree | None, spec.playbook))
-        check_params(shaping, place, self.problems, self._can_run_code)
+        check_params(shaping, place, self.problems, self._load_code)
         if spec.kit_digest is None:
             return
         params = place.key("settings").key("params")

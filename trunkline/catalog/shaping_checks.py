@@ -11,20 +11,22 @@ from typing import Any
 
 from trunkline.catalog.shaping_params import Shaping
 from trunkline.kits.params import Param
-from trunkline.playbook.check import needs_code, parse_playbook
+from trunkline.playbook.check import needs_code, parse_playbook, playbook_json
 from trunkline.playbook.compile import compile_playbook
 from trunkline.playbook.program import Moment, PlaybookError, Problem
 
-CanRunCode = Callable[[], str]
+LoadCode = Callable[[bytes, Mapping[str, str]], Sequence[Problem]]
+"""Load a playbook that holds code, with its params, where such code runs; say what is wrong."""
+
 SHOWN_PARAMS_MAX = 20
 HIDDEN_CHARACTERS_MIN = 4  # a shorter value stands in half of all words
 
 
-def check_shaping(shaping: Shaping, can_run_code: CanRunCode) -> tuple[list[str], list[Problem]]:
+def check_shaping(shaping: Shaping, load_code: LoadCode) -> tuple[list[str], list[Problem]]:
     """Return what is wrong with the params, as sentences, and with the playbook.
 
-    A playbook is compiled only where every param has a value. Code of an operator is loaded by
-    nobody here: that is the jail's, and where it cannot be had that is told.
+    A playbook is compiled only where every param has a value. Code of an operator is never loaded
+    here: `load_code` has that done in a jail.
     """
     missing = _missing_params(shaping)
     tree = shaping.whole_playbook
@@ -33,14 +35,15 @@ def check_shaping(shaping: Shaping, can_run_code: CanRunCode) -> tuple[list[str]
     try:
         playbook = parse_playbook(tree)
         compile_playbook(playbook, shaping.values, _Unread())
+        problems: Sequence[Problem] = ()
+        if needs_code(playbook):
+            problems = load_code(playbook_json(playbook), shaping.values)
     except PlaybookError as error:
-        return [], [
-            Problem(problem.path, without_values(problem.message, shaping.given))
-            for problem in error.problems
-        ]
-    reason = can_run_code() if needs_code(playbook) else ""
-    held = f"holds code, which cannot run here: {reason}"
-    return [], [Problem("", held)] if reason else []
+        problems = error.problems
+    return [], [
+        Problem(problem.path, without_values(problem.message, shaping.given))
+        for problem in problems
+    ]
 
 
 def unused_params(shaping: Shaping) -> list[str]:

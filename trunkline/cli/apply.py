@@ -19,7 +19,7 @@ from trunkline.cli._frame import (
     say,
     say_json,
 )
-from trunkline.cli._jail import why_no_code
+from trunkline.cli._jail import load_code
 from trunkline.cli.check import catalog_errors, read_file, say_problems
 from trunkline.kit.clock import SystemClock
 from trunkline.node import destination_kinds
@@ -74,7 +74,7 @@ def command(
                 prune=prune,
                 author=os.environ.get("USER", "") if author is None else author,
                 note=note,
-                can_run_code=why_no_code,
+                load_code=load_code,
             )
     except WorkspaceError as error:
         if json:

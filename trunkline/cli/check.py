@@ -15,7 +15,7 @@ from trunkline.catalog.database import CatalogError
 from trunkline.catalog.vault import VaultError
 from trunkline.catalog.yaml_text import CHARACTERS_MAX
 from trunkline.cli._frame import CommandError, JsonOption, say, say_json
-from trunkline.cli._jail import why_no_code
+from trunkline.cli._jail import load_code
 from trunkline.node import destination_kinds
 
 
@@ -33,7 +33,7 @@ def command(file: Path, /, *, json: JsonOption = False) -> int:
         The workspace file.
     """
     reading = read_workspace(
-        read_file(file), destination_kinds(), os.environ, file.parent, why_no_code
+        read_file(file), destination_kinds(), os.environ, file.parent, load_code
     )
     if json:
         say_json(

@@ -21,7 +21,7 @@ from trunkline.cli._frame import (
     say,
     say_json,
 )
-from trunkline.cli._jail import why_no_code
+from trunkline.cli._jail import load_code
 from trunkline.cli._node import find_destination, read_snapshot
 from trunkline.cli._playbook_diff import diff
 from trunkline.cli._playbook_test import test
@@ -155,7 +155,7 @@ def deploy(
                 what,
                 author=_author(author),
                 note=note,
-                can_run_code=why_no_code,
+                load_code=load_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
@@ -186,7 +186,7 @@ def rollback(
                 found.id,
                 author=_author(author),
                 note=note,
-                can_run_code=why_no_code,
+                load_code=load_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
@@ -234,7 +234,7 @@ def shadow(
                 what,
                 author=_author(author),
                 note=note,
-                can_run_code=why_no_code,
+                load_code=load_code,
             )
     except WorkspaceError as error:
         return _fail(error, json)
