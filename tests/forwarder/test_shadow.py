@@ -95,6 +95,21 @@ def test_a_shadow_whose_code_is_paused_is_skipped(tmp_path: Path) -> None:
     run(story)
 
 
+def test_a_shadow_whose_code_does_not_load_has_failed_and_says_why(tmp_path: Path) -> None:
+    async def story() -> None:
+        broken = shaped(shadow=lua("retur 1"), shadow_revision=2)
+        rig = rig_with(tmp_path, broken, workshop=Unjailed())
+        await rig.start()
+        rig.put(event("m0", "a"))
+        await rig.run_for(0.5)
+        assert rig.delivered() == ["m0"]
+        assert (counts(rig).failed, counts(rig).skipped) == (1, 0)
+        assert "line 1" in counts(rig).samples[0].detail
+        await rig.stop()
+
+    run(story)
+
+
 class Slow(Shaper):
     """Takes ten seconds for whatever it is given."""
 

@@ -116,9 +116,12 @@ class Shadow:
             await self._shaper.close()
 
     async def _run(self, cases: list[Case]) -> None:
+        answers: Sequence[Shaped | Held]
         try:
             answers = await self._shaper.shape([(case.event, case.moment) for case in cases])
-        except (PlaybookError, CodeHeld) as error:
+        except PlaybookError as error:  # it would fail for every event once it is deployed
+            answers = [Shaped(failure=Failure("", 0, str(error), "", None))] * len(cases)
+        except CodeHeld as error:
             answers = [Held(str(error))] * len(cases)
         if self._is_closed:
             return

@@ -86,5 +86,6 @@ class Receiver:
 
     def _remember(self, body: bytes) -> None:
         for event in _EVENTS.decode(body if body[:1] == b"[" else b"[" + body + b"]"):
-            self.received[event["messageId"]] += 1
+            # What a playbook made may hold no messageId; it is counted without a name.
+            self.received[str(event.get("messageId", ""))] += 1
             self.last = event
