@@ -7,8 +7,8 @@ several things to send; where they do not fit one request they go in more, each 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.item import Item
@@ -40,12 +40,18 @@ class Piece(NamedTuple):
     mapped: Mapped
 
 
-async def attempt(group: Group, items: list[Item], number: int) -> Carried:
+def attempt(group: Group, items: list[Item], number: int) -> Coroutine[Any, Any, Carried]:
     """Send events once, and write down that and how it went: one outcome for each event."""
     shaping = group.outfit.shaping
-    now_ms = group.shared.clock.now_ms()
     if shaping is None:
-        return await _send_as_is(group, items, number, now_ms)
+        return _send_as_is(group, items, number)
+    return _attempt_shaped(group, items, number, shaping)
+
+
+async def _attempt_shaped(
+    group: Group, items: list[Item], number: int, shaping: Shaping
+) -> Carried:
+    now_ms = group.shared.clock.now_ms()
     with shaping.hold():
         try:
             return await _shape_and_send(group, items, number, now_ms, shaping)
@@ -54,11 +60,11 @@ async def attempt(group: Group, items: list[Item], number: int) -> Carried:
             return Carried(outcomes, None, 0.0, b"", error.cause, shaping.revision)
 
 
-async def _send_as_is(group: Group, items: list[Item], number: int, now_ms: int) -> Carried:
+async def _send_as_is(group: Group, items: list[Item], number: int) -> Carried:
     """Send events in one request, in the kind's own form."""
     carrier = group.outfit.carrier
     assert carrier is not None, "without settings that decode nothing is started"
-    _begin(group, items)
+    now_ms = _begin(group, items)
     mapped = [item.mapped for item in items]
     key = delivery_id(group.name, [each.message_id for each in mapped])
     made = Attempt(now_ms, number, group.name, key)
@@ -200,13 +206,16 @@ def _by_item(items: list[Item], part: list[Piece], carried: Carried) -> Carried:
     return carried._replace(outcomes=[verdicts[item] for item in items])
 
 
-def _begin(group: Group, items: list[Item]) -> None:
-    """Count an attempt of each event, and when its first one was."""
-    own_ms, now = group.own_ms(), group.shared.clock.monotonic()
+def _begin(group: Group, items: list[Item]) -> int:
+    """Count an attempt of each event, and when its first one was. Returns the wall clock's time."""
+    # A jump since the last tick would burn the horizon of what is settled before the next one.
+    now_ms, now = group.shared.look_at_clock()
+    own_ms = group.standing.own_ms(now_ms)
     for item in items:
         if not item.attempts:
             item.first_ms, item.first_at = own_ms, now
         item.attempts += 1
+    return now_ms
 
 
 def _is_unmade(carried: Carried) -> bool:

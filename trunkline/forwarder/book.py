@@ -17,10 +17,10 @@ from trunkline.forwarder.shared import Shared
 from trunkline.forwarder.tally import tally_name
 from trunkline.forwarder.waiting import WaitingIndex
 from trunkline.kit.destination import Attempt
-from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Unsent, Unshaped
+from trunkline.model.outcome import Unshaped
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination
-from trunkline.state.forwarder import OUTCOME_BYTES, pack_offsets
+from trunkline.state.forwarder import pack_offsets
 from trunkline.telemetry import forwarder as telemetry
 
 RUN_REASON_LENGTH = 300  # of a failure, as the trace tells it without its dead letter
@@ -181,22 +181,12 @@ class Book:
         self.shared.lanes += len(self.waiting.lanes) - before
 
     def attempted(self, items: Sequence[Item], attempt: Attempt, carried: Carried) -> None:
-        """Write the row of a request for the trace."""
+        """Write down a request for the trace."""
         writer = self.shared.writer
-        if len(items) == 1:  # a third of the time where each event is a request of its own
-            offsets, codes = [items[0].offset], _code(carried.outcomes[0])
-        else:
-            offsets, codes = _by_offset(items, carried)
-        writer.changes.add_attempt(
-            self._uid,
-            (
-                writer.next_id(), self._uid, "attempt", attempt.now_ms, attempt.number,
-                self.shared.version, attempt.delivery_id, carried.status,
-                round(carried.took_ms, 2), _reason(carried), carried.answer,
-                pack_offsets(offsets), codes, carried.revision,
-            ),
-            offsets,
-        )  # fmt: skip
+        offsets = [item.offset for item in items]
+        writer.changes.attempts.append(
+            (writer.next_id(), self._uid, self.shared.version, attempt, carried, offsets)
+        )
 
     def replay(self, item: Item) -> None:
         """Put an event into the waiting table again, on purpose."""
@@ -208,8 +198,9 @@ class Book:
         self._count(kind, item.received_ms, name, reason, number)
 
     def _count(self, kind: str, received_ms: int, name: str, reason: str, number: int = 1) -> None:
-        key = (self._uid, self.config.app, received_ms // 60_000, kind, reason)
-        self.shared.writer.changes.count(key, name, number)
+        key = (self._uid, self.config.app, received_ms // 60_000, kind, reason, name)
+        counts = self.shared.writer.changes.counts
+        counts[key] = counts.get(key, 0) + number
 
     def _add_to_run(self, kind: str, reason: str, revision: int, offset: int) -> None:
         """Have one row of the trace say the same of many events."""
@@ -236,28 +227,3 @@ class Book:
     def _due_ms(self, due_at: float) -> int:
         clock = self.shared.clock
         return clock.now_ms() + max(0, round((due_at - clock.monotonic()) * 1000))
-
-
-def _by_offset(items: Sequence[Item], carried: Carried) -> tuple[list[int], bytes]:
-    """Return the offsets in order, and a code for each, or one code where all are the same."""
-    pairs = sorted(
-        zip([item.offset for item in items], carried.outcomes, strict=True),
-        key=lambda pair: pair[0],
-    )
-    codes = b"".join([_code(outcome) for _, outcome in pairs])
-    return [offset for offset, _ in pairs], codes[:1] if len(set(codes)) == 1 else codes
-
-
-def _code(outcome: Outcome | Unsent) -> bytes:
-    if isinstance(outcome, Delivered):
-        return OUTCOME_BYTES["delivered" if outcome.verified else "unverified"]
-    if isinstance(outcome, Rejected | Unshaped):
-        return OUTCOME_BYTES["rejected"]
-    return OUTCOME_BYTES["blocked" if isinstance(outcome, Blocked) else "retry"]
-
-
-def _reason(carried: Carried) -> str:
-    for outcome in carried.outcomes:
-        if not isinstance(outcome, Delivered):
-            return outcome.reason
-    return f"HTTP {carried.status}" if carried.status is not None else "delivered"

@@ -6,16 +6,17 @@ event loop. A save takes the whole list at once, so a file always holds one mome
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 
 import apsw
 
+from trunkline.forwarder.fates import AttemptMade, Rows, RunMade, fate_rows
 from trunkline.forwarder.tally import Names, TallyKey, save_tally
-from trunkline.state.forwarder import BUCKET, SAMPLES_MAX, pack_offsets
+from trunkline.state.forwarder import SAMPLES_MAX
 
 GroupValues = tuple[object, ...]
-LedgerKey = tuple[int, str, int, str, str]  # uid, app, minute, kind, reason
+CountKey = tuple[int, str, int, str, str, str]  # uid, app, minute, kind, reason, name
 RunKey = tuple[int, str, str, int]  # uid, kind, reason, revision
 ShadowKey = tuple[int, int, str]  # uid, revision, kind
 ShadowSample = tuple[int, int, str, int, str, str]  # …, offset, messageId, detail
@@ -71,11 +72,9 @@ class Changes:
         self.waiting_out: list[tuple[int]] = []
         self.letters_in: list[tuple[object, ...]] = []
         self.letters_out: list[tuple[int]] = []
-        self.attempts: list[tuple[object, ...]] = []
-        self.spans: list[tuple[int, int, int]] = []
+        self.attempts: list[AttemptMade] = []
         self.runs: dict[RunKey, list[int]] = {}  # → offsets
-        self.ledger: dict[LedgerKey, int] = {}
-        self.tally: dict[TallyKey, int] = {}
+        self.counts: dict[CountKey, int] = {}  # of the ledger, and by the event's name
         self.shadows: dict[ShadowKey, int] = {}
         self.shadow_samples: list[ShadowSample] = []
         self.settings: dict[str, str] = {}
@@ -83,6 +82,7 @@ class Changes:
         self.jobs_out: list[tuple[int]] = []
         self.ended: list[tuple[int, int]] = []  # removed_ms, uid
         self.rows: list[GroupValues] = []  # `groups`, made by `close`
+        self._runs: list[RunMade] = []
 
     def __bool__(self) -> bool:
         return bool(self.groups or self.settings or self.ended or self.jobs or self.weight)
@@ -96,55 +96,44 @@ class Changes:
             + len(self.waiting_out)
             + len(self.letters_in)
             + len(self.attempts)
-            + len(self.ledger)
-            + len(self.tally)
+            + 2 * len(self.counts)
             + len(self.runs)
             + len(self.shadows)
             + len(self.jobs_out)
         )
 
-    def count(self, key: LedgerKey, name: str, number: int = 1) -> None:
-        """Count in the ledger, and by the name of the event (`tally_name`)."""
-        self.ledger[key] = self.ledger.get(key, 0) + number
-        uid, app, minute, kind, reason = key
-        by_name = (uid, app, minute // 60, name, kind, reason)
-        self.tally[by_name] = self.tally.get(by_name, 0) + number
-
-    def add_attempt(self, uid: int, row: tuple[object, ...], offsets: Sequence[int]) -> None:
-        """Add a row of `fate` (its first value is its id) and where a trace finds it."""
-        self.attempts.append(row)
-        number = row[0]
-        assert isinstance(number, int)
-        first, last = offsets[0] // BUCKET, offsets[-1] // BUCKET
-        if first == last:
-            self.spans.append((uid, first, number))
-        else:
-            buckets = dict.fromkeys(offset // BUCKET for offset in offsets)
-            self.spans.extend((uid, bucket, number) for bucket in buckets)
-
     def close(self, now_ms: int, snapshot: int, next_id: Callable[[], int]) -> None:
         """Make the rows that depend on the moment. Nothing is added after this."""
         self.rows = [make() for make in self.groups.values()]
         for (uid, kind, reason, revision), offsets in self.runs.items():
-            offsets.sort()
-            outcomes = b"X" if kind == "expired" else b""
-            row = (
-                next_id(), uid, kind, now_ms, 0, snapshot, "", None, None, reason, b"",
-                pack_offsets(offsets), outcomes, revision,
-            )  # fmt: skip
-            self.add_attempt(uid, row, offsets)
+            code = b"X" if kind == "expired" else b""
+            self._runs.append(
+                (next_id(), uid, kind, now_ms, snapshot, reason, offsets, code, revision)
+            )
 
     def write(self, db: apsw.Connection, names: Names) -> None:
         """Write everything. Within a transaction."""
         for statement, rows in self._statements():
             if rows:
                 db.executemany(statement, rows)
-        save_tally(db, names, self.tally)
+        save_tally(db, names, self._tally())
 
-    def _statements(self) -> list[tuple[str, list[tuple[object, ...]]]]:
-        counts: list[tuple[object, ...]] = [
-            (*key, number) for key, number in self.ledger.items() if number
-        ]
+    def _ledger(self) -> Rows:
+        found: dict[tuple[int, str, int, str, str], int] = {}
+        for (uid, app, minute, kind, reason, _), number in self.counts.items():
+            key = (uid, app, minute, kind, reason)
+            found[key] = found.get(key, 0) + number
+        return [(*key, number) for key, number in found.items() if number]
+
+    def _tally(self) -> dict[TallyKey, int]:
+        found: dict[TallyKey, int] = {}
+        for (uid, app, minute, kind, reason, name), number in self.counts.items():
+            key = (uid, app, minute // 60, name, kind, reason)
+            found[key] = found.get(key, 0) + number
+        return found
+
+    def _statements(self) -> list[tuple[str, Rows]]:
+        fates, spans = fate_rows(self.attempts, self._runs)
         return [
             (_GROUP, self.rows),
             (_WAITING, self.waiting_in),
@@ -155,12 +144,9 @@ class Changes:
             ("DELETE FROM waiting WHERE id=?", list[tuple[object, ...]](self.waiting_out)),
             (_LETTER, self.letters_in),
             ("DELETE FROM dead_letter WHERE id=?", list[tuple[object, ...]](self.letters_out)),
-            (_FATE, self.attempts),
-            (
-                "INSERT INTO fate_span (uid, bucket, fate) VALUES (?,?,?)",
-                list[tuple[object, ...]](self.spans),
-            ),
-            (_LEDGER, counts),
+            (_FATE, fates),
+            ("INSERT INTO fate_span (uid, bucket, fate) VALUES (?,?,?)", spans),
+            (_LEDGER, self._ledger()),
             (_SHADOW, [(*key, number) for key, number in self.shadows.items()]),
             (_SHADOW_SAMPLE, list(chain(self.shadow_samples))),
             ("UPDATE job SET position=?, until=? WHERE id=?", list(chain(self.jobs))),

@@ -57,6 +57,15 @@ class ClientPool:
     def __len__(self) -> int:
         return len(self._pooled)
 
+    def ready(self, pin: Pin) -> Client | None:
+        """Return the client of a pin if it was made before, to be given back like one of `take`."""
+        pooled = self._pooled.get(pin)
+        if pooled is None or pooled.client is None:
+            return None
+        self._pooled.move_to_end(pin)
+        pooled.requests += 1
+        return pooled.client
+
     async def take(self, pin: Pin) -> Client:
         """Return the client of a pin. Give it back with `release`, or it is kept for ever."""
         pooled = self._pooled.get(pin)
@@ -67,10 +76,7 @@ class ClientPool:
             making = asyncio.get_running_loop().create_task(asyncio.to_thread(self._build, pin))
             pooled = self._pooled[pin] = _Pooled(making)
         self._pooled.move_to_end(pin)
-        if pooled.client is not None:
-            pooled.requests += 1
-            return pooled.client
-        return await self._wait_for(pin, pooled)
+        return self.ready(pin) or await self._wait_for(pin, pooled)
 
     def release(self, pin: Pin) -> None:
         """Say that a request of a taken client is over."""

@@ -136,6 +136,7 @@ class Forwarder:
         """Let go of everything without saving, as a crash would."""
         self._shared.is_stopping = True
         await self._tasks.end()
+        self._tell()
         if self._workshop is not None:
             await self._workshop.close()
         await self._writer.abandon()
@@ -312,21 +313,29 @@ class Forwarder:
         if self._ticks % SLOW_TICKS == 1:
             await self._read_inbox()
             self._look_at_parked()
+            self._tell()
             if self._saved_head != self._shared.head:
                 self._writer.changes.settings["head"] = str(self._shared.head)
                 self._writer.touch()
 
-    def _look_at_clock(self) -> None:
-        """Leave a jump of the wall clock out of every destination's own time."""
+    def _look_at_clock(self) -> tuple[int, float]:
+        """Leave a jump of the wall clock out of every destination's own time.
+
+        Returns what both clocks say.
+        """
         now_ms, now = self._clock.now_ms(), self._clock.monotonic()
-        jump_ms = round(now_ms - self._last_ms - (now - self._last) * 1000)
+        jump_ms = now_ms - self._last_ms - (now - self._last) * 1000
         self._last_ms, self._last = now_ms, now
         if abs(jump_ms) > JUMP_MS:
-            telemetry.wall_clock_jumped(jump_ms / 1000)
-            for group in self.groups.values():
-                group.standing.shift(jump_ms)
-                group.book.touch()
-        if jump_ms < -JUMP_MS:
+            self._jump(now_ms, round(jump_ms))
+        return now_ms, now
+
+    def _jump(self, now_ms: int, jump_ms: int) -> None:
+        telemetry.wall_clock_jumped(jump_ms / 1000)
+        for group in self.groups.values():
+            group.standing.shift(jump_ms)
+            group.book.touch()
+        if jump_ms < 0:
             self._tasks.start(self._writer.transact(partial(shift_due, now_ms, jump_ms)))
 
     def _look_at_parked(self) -> None:
@@ -340,6 +349,10 @@ class Forwarder:
             spaces[group.config.uid] = space
             space.check()
         self._spaces = spaces
+
+    def _tell(self) -> None:
+        for group in self.groups.values():
+            group.metrics.tell()
 
     def _pump_all(self) -> None:
         for group in list(self.groups.values()):

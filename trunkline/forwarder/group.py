@@ -2,7 +2,8 @@
 
 `offer` takes an event from the log, `pump` starts all that may start now and is called whenever
 something may have changed. Between the two nothing waits: a group is memory, an alarm at the
-agenda, and one task for each request under way, so an idle one costs nothing.
+agenda, and one task for each request under way, so an idle one costs nothing. The task of a request
+that was answered carries what starts next.
 """
 
 from __future__ import annotations
@@ -18,19 +19,14 @@ from trunkline.forwarder.lanes import Lanes
 from trunkline.forwarder.outfit import Outfit
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.probing import probe
+from trunkline.forwarder.room import Room, let_go
 from trunkline.forwarder.settling import join, leaves_at, move_out, settle
-from trunkline.forwarder.shared import BYTES_MAX
 from trunkline.forwarder.waiting import read_lanes
 from trunkline.kit.destination import Mapped, Settings
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.telemetry import forwarder as telemetry
 
-QUEUE_EVENTS_MAX = 5000  # in memory, of one group
-QUEUE_EVENTS_MIN = 1000  # half of it is what one chunk of the log fills (reading.py)
-QUEUE_BYTES_MAX = 16_777_216
-HELD_EVENTS_MAX = 200  # while nothing is sent: enough to probe with
-HELD_BYTES_MAX = 524_288
 NEVER = float("inf")
 
 
@@ -44,6 +40,7 @@ class Group:
         self.config = book.config
         self.settings = Settings()
         self.lanes = Lanes()
+        self.room = Room(self.shared, self.standing, book.place)
         self.is_reading = False  # by itself, to catch up
         self.is_ended = False
         self.under_way = 0
@@ -59,8 +56,9 @@ class Group:
         self._waiting_under_way = 0
         self._waiting_batch_max = 1
         self._concurrency = 1
-        self._queue_max = HELD_EVENTS_MAX
         self._is_waitings_turn = True
+        self._has_free_task = False
+        self._next: Batch | None = None  # for the free task
         self._lingers_until = NEVER
         self._alarm_at = NEVER
 
@@ -91,8 +89,7 @@ class Group:
         self.settings = carrier.settings
         self._waiting_batch_max = self.settings.batch_events_max
         self._concurrency = carrier.concurrency
-        asked = 2 * self.settings.batch_events_max * self._concurrency
-        self._queue_max = min(max(asked, QUEUE_EVENTS_MIN), QUEUE_EVENTS_MAX)
+        self.room.fit(2 * self.settings.batch_events_max * self._concurrency)
         if self.standing.state != "parked":
             return
         if self.standing.cause == "settings" and (is_changed or not was_ready):
@@ -128,7 +125,7 @@ class Group:
         reason = self._decide(stored)
         if reason:
             self.book.filter(offset, stored, reason)
-        elif self._is_full():
+        elif self.room.is_full:
             return False
         else:
             item = item_of(stored, mapped, offset, self.config.order == "user")
@@ -140,26 +137,6 @@ class Group:
     def refusal(self, stored: StoredEvent) -> str:
         """Say why the destination does not get an event; "" where it does."""
         return self._decide(stored)
-
-    @property
-    def has_room(self) -> bool:
-        """Say whether it is worth reading on."""
-        place = self.book.place
-        return not self._is_full() and len(place.open) <= self._events_max() // 2
-
-    def _is_full(self) -> bool:
-        place = self.book.place
-        if not place.open:
-            return False
-        bytes_max = QUEUE_BYTES_MAX if self.standing.runs else HELD_BYTES_MAX
-        return (
-            len(place.open) >= self._events_max()
-            or place.bytes >= bytes_max
-            or self.shared.bytes >= BYTES_MAX
-        )
-
-    def _events_max(self) -> int:
-        return self._queue_max if self.standing.runs else HELD_EVENTS_MAX
 
     def _skip_idle(self) -> None:
         """The destination was switched off: what it was not sent yet is filtered."""
@@ -177,16 +154,21 @@ class Group:
             return
         if not self.shared.writer.is_behind:
             if self.standing.runs and self.outfit.carrier is not None:
-                self._wake_sleepers()
-                self._open_full_lanes()
-                while self.standing.runs and self.under_way < self._concurrency:
-                    if not self._start_next():
-                        break
+                self._start_all()
             elif self._may_probe():
                 self._start_probe()
         self._set_alarm()
-        if not (self.book.place.is_at_head or self.is_reading) and self.has_room:
+        if not (self.book.place.is_at_head or self.is_reading) and self.room.is_worth_reading:
             self.shared.feed(self)
+
+    def _start_all(self) -> None:
+        if self._sleeping:
+            self._wake_sleepers()
+        if self.full_lanes:
+            self._open_full_lanes()
+        while self.standing.runs and self.under_way < self._concurrency:
+            if not self._start_next():
+                break
 
     def _wake_sleepers(self) -> None:
         now = self.shared.clock.monotonic()
@@ -212,6 +194,8 @@ class Group:
         if self._awake:
             self.start(self._awake.pop(0))
             return True
+        if not (self.book.waiting.lanes or self.settings.batch_seconds_max):  # nothing needs a time
+            return self._start_fresh()
         now = self.shared.clock.monotonic()
         has_fresh = self._has_fresh(now)
         if self._may_start_waiting(now, has_fresh) and (self._is_waitings_turn or not has_fresh):
@@ -219,9 +203,7 @@ class Group:
             self._start_waiting(now)
             return True
         self._is_waitings_turn = True
-        if has_fresh:
-            self._start_fresh()
-        return has_fresh
+        return has_fresh and self._start_fresh()
 
     def _has_fresh(self, now: float) -> bool:
         """Say whether events of the log may go, which batch_seconds_max may put off."""
@@ -235,8 +217,10 @@ class Group:
             self._lingers_until = now + linger
         return now >= self._lingers_until
 
-    def _start_fresh(self) -> None:
+    def _start_fresh(self) -> bool:
         self._lingers_until = NEVER
+        if not self.lanes:
+            return False
         items, joining = self.lanes.take(
             self.settings.batch_events_max, BATCH_BYTES_MAX, self.book.waiting.lanes
         )
@@ -244,6 +228,7 @@ class Group:
             join(self, joining)
         else:
             self.start(Batch(items))
+        return True
 
     def _may_start_waiting(self, now: float, has_fresh: bool) -> bool:
         if not self.config.enabled:
@@ -262,16 +247,28 @@ class Group:
     def start(self, batch: Batch) -> None:
         """Send a batch."""
         self.under_way += 1
-        self.shared.tasks.start(self._carry(batch))
+        if self._has_free_task:
+            self._has_free_task, self._next = False, batch
+        else:
+            self.shared.tasks.start(self._carry(batch))
 
     # Under way
 
     async def _carry(self, batch: Batch) -> None:
-        carried = await attempt(self, batch.items, batch.number)
-        self.under_way -= 1
-        if not self.is_ended:
+        """Carry a batch, and what starts when it is settled."""
+        following: Batch | None = batch
+        while following is not None:
+            batch = following
+            carried = await attempt(self, batch.items, batch.number)
+            self.under_way -= 1
+            if self.is_ended:
+                return
+            # Where nothing was answered perhaps nothing was waited for either, and others must run.
+            self._has_free_task = carried.status is not None
             settle(self, batch, carried)
             self.pump()
+            following, self._next = self._next, None
+            self._has_free_task = False
 
     async def _carry_waiting(self, lanes: list[str]) -> None:
         items = await self.shared.writer.transact(
@@ -350,8 +347,8 @@ class Group:
     def own_ms(self) -> int:
         """Return the destination's own time: it stands still while the destination is held."""
         # A jump since the last tick would burn the horizon of what is settled before the next one.
-        self.shared.look_at_clock()
-        return self.standing.own_ms(self.shared.clock.now_ms())
+        now_ms, _ = self.shared.look_at_clock()
+        return self.standing.own_ms(now_ms)
 
     def park(self, cause: Cause, reason: str) -> None:
         """Hold everything and send nothing, until a probe passes. One alert."""
@@ -411,20 +408,7 @@ class Group:
     def _hold(self) -> None:
         """Take sleeping batches apart, and let go of all but a few events."""
         self._give_back_sleeping()
-        idle = sorted(self.lanes.idle(), key=lambda item: item.offset)
-        size = 0
-        kept = 0
-        for item in idle[:HELD_EVENTS_MAX]:
-            size += item.size
-            if kept and size > HELD_BYTES_MAX:
-                break
-            kept += 1
-        if idle[kept:]:
-            self.lanes.remove({item.offset for item in idle[kept:]})
-            if self.book.place.is_at_head:
-                self.shared.leave_head(self, self.shared.head)
-            self.shared.bytes -= sum(item.size for item in idle[kept:])
-            self.book.place.put_off(idle[kept:])
+        let_go(self)
         self.book.touch()
 
     def _give_back_sleeping(self) -> None:
@@ -465,11 +449,13 @@ class Group:
         self.pump()
 
     def _next_alarm(self) -> float:
-        now = self.shared.clock.monotonic()
         if self.standing.state == "parked":
-            return self.standing.probe_at if self.standing.probe_at > now else NEVER
-        if not self.standing.runs:
+            probe_at = self.standing.probe_at
+            return probe_at if probe_at > self.shared.clock.monotonic() else NEVER
+        is_calm = not (self._sleeping or self.book.waiting.lanes) and self._lingers_until == NEVER
+        if is_calm or not self.standing.runs:
             return NEVER
+        now = self.shared.clock.monotonic()
         waiting_at = self.book.waiting.next_due()
         times = (
             self._sleeping[0][0] if self._sleeping else NEVER,

@@ -70,7 +70,7 @@ class Batch:
         self.items = items
         self.later: list[list[Item]] = []
         self.lanes: dict[str, None] = dict.fromkeys([item.lane for item in items])
-        self.number = 1 + max(item.attempts for item in items)
+        self.number = 1 + max([item.attempts for item in items])
         self.due_at = 0.0
         self.is_waiting = is_waiting
 

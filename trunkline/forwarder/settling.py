@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
 
 BACKOFF_SECONDS_MAX = 300.0
+_DELIVERED = {Delivered}
 
 
 class Sorted(NamedTuple):
@@ -50,13 +51,30 @@ class Sorted(NamedTuple):
 
 def settle(group: Group, batch: Batch, carried: Carried) -> None:
     """Write down what an attempt came to, and let what follows of it go on."""
+    if {*map(type, carried.outcomes)} == _DELIVERED:
+        _settle_delivered(group, batch)
+        return
     found = sort(batch.items, carried.outcomes)
     if found.filtered or found.unshaped:
         _finish_unsent(group, batch, found, carried.revision)
     if batch.items:
         _settle_sent(group, batch, carried, found)
     else:
-        _end_unsent(group, batch)
+        _end_done(group, batch)
+
+
+def _settle_delivered(group: Group, batch: Batch) -> None:
+    """Be done with all of a batch: what `_settle_sent` does for it, in half of the time."""
+    group.book.deliver(batch.items)
+    group.book.suspects.clear()
+    if batch.is_waiting:
+        group.fit_waiting(len(batch.items), has_failed=False)
+    if batch.is_waiting or batch.later:
+        _end_done(group, batch)
+        return
+    group.book.touch()
+    for lane in batch.lanes:
+        group.lanes.open(lane)
 
 
 def _settle_sent(group: Group, batch: Batch, carried: Carried, found: Sorted) -> None:
@@ -95,7 +113,8 @@ def _finish_unsent(group: Group, batch: Batch, found: Sorted, revision: int) -> 
     batch.items = [item for item in batch.items if item not in gone]
 
 
-def _end_unsent(group: Group, batch: Batch) -> None:
+def _end_done(group: Group, batch: Batch) -> None:
+    """Go on behind items of which nothing is left."""
     group.book.touch()
     if group.standing.runs:
         _advance(group, batch)

@@ -46,7 +46,7 @@ class Shared:
         tasks: Tasks,
         leave_head: Callable[[Group, int], None],
         feed: Callable[[Group], None],
-        look_at_clock: Callable[[], None],
+        look_at_clock: Callable[[], tuple[int, float]],
         workshop: Workshop | None = None,
     ) -> None:
         self.clock = clock

@@ -55,6 +55,7 @@ _CATCHING_UP = gauge(
     "trunkline_forwarder_behind_destinations", "Destinations that read by themselves to catch up."
 )
 
+UNTOLD_MAX = 500  # requests that are added up: told in less than a millisecond
 _NAMES: tuple[tuple[type[Outcome], str], ...] = (
     (Delivered, "delivered"),
     (Retry, "retry"),
@@ -68,7 +69,11 @@ _UNSENT_NAMES: tuple[tuple[type[Unsent], str], ...] = (
 
 
 class KindMetrics:
-    """The hot path's metrics of one kind, bound once."""
+    """The hot path's metrics of one kind, bound once.
+
+    What requests came to is added up in memory until `tell`: numbers that other processes can read
+    cost 7 µs a request, 4 % of what the event loop does for one.
+    """
 
     def __init__(self, kind: str) -> None:
         self._outcomes: dict[type[Outcome | Unsent], Counter] = {
@@ -76,6 +81,8 @@ class KindMetrics:
             **{type_: _UNSENT.labels(kind, name) for type_, name in _UNSENT_NAMES},
         }
         self._seconds = _REQUESTS.labels(kind)
+        self._counts: dict[type[Outcome | Unsent], int] = {}  # since the last `tell`
+        self._took_ms: list[float] = []
 
     def unsent(self, filtered: int, unshaped: int) -> None:
         """Count events of which nothing was sent."""
@@ -84,13 +91,22 @@ class KindMetrics:
 
     def attempted(self, outcomes: Sequence[Outcome | Unsent], took_ms: float) -> None:
         """Count a request."""
-        self._seconds.observe(took_ms / 1000)
-        first = type(outcomes[0])
-        if all(type(outcome) is first for outcome in outcomes):
-            self._outcomes[first].inc(len(outcomes))
-            return
+        counts = self._counts
         for outcome in outcomes:
-            self._outcomes[type(outcome)].inc()
+            type_ = type(outcome)
+            counts[type_] = counts.get(type_, 0) + 1
+        self._took_ms.append(took_ms)
+        if len(self._took_ms) >= UNTOLD_MAX:
+            self.tell()
+
+    def tell(self) -> None:
+        """Move what was added up to the metrics."""
+        counts, self._counts = self._counts, {}
+        took_ms, self._took_ms = self._took_ms, []
+        for type_, count in counts.items():
+            self._outcomes[type_].inc(count)
+        for each in took_ms:
+            self._seconds.observe(each / 1000)
 
 
 def records_read(count: int) -> None:
