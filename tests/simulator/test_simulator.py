@@ -16,7 +16,9 @@ CHUNK = 25
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.mark.parametrize("seed", range(20))
+# Beyond the first: a person resumes a destination while it looks for what to probe with (101, 315);
+# its settings stop working between the start of a task and its first step (152).
+@pytest.mark.parametrize("seed", [*range(16), 101, 152, 315])
 def test_whatever_happens_what_was_acknowledged_arrives_and_is_counted(seed: int) -> None:
     run_seed(seed)
 

@@ -63,7 +63,8 @@ async def _attempt_shaped(
 async def _send_as_is(group: Group, items: list[Item], number: int) -> Carried:
     """Send events in one request, in the kind's own form."""
     carrier = group.outfit.carrier
-    assert carrier is not None, "without settings that decode nothing is started"
+    if carrier is None:  # its settings were replaced, by wrong ones, before the task began
+        return Carried([Blocked(group.standing.reason)] * len(items), None, 0.0, b"", "settings")
     now_ms = _begin(group, items)
     mapped = [item.mapped for item in items]
     key = delivery_id(group.name, [each.message_id for each in mapped])

@@ -109,13 +109,19 @@ def _full_lane(group: Group) -> str | None:
 
 
 async def _oldest(group: Group, but: str, lane: str | None) -> Batch | None:
-    """Take the oldest event, or the head of one lane, as a batch of one."""
-    in_log = _oldest_in_log(group, but)
+    """Take the oldest event, or the head of one lane, as a batch of one.
+
+    None where there is none, or where a person resumed or paused the destination meanwhile.
+    """
     in_row = await group.shared.writer.transact(
         lambda db: _oldest_in_rows(db, group.config.uid, but, lane)
     )
-    if in_row is not None and in_row.lane not in group.book.waiting.lanes:
-        in_row = None  # removed while it was looked for
+    if group.standing.state != "parked":
+        return None
+    in_log = _oldest_in_log(group, but)  # only now: while rows were read all may have changed
+    found = group.book.waiting.lanes.get(in_row.lane) if in_row is not None else None
+    if found is None or found.is_under_way:
+        in_row = None  # removed or taken while it was looked for
     if in_row is not None and (lane or in_log is None or in_row.offset <= in_log.offset):
         group.book.waiting.take(in_row.lane)
         return Batch([in_row], is_waiting=True)
