@@ -38,10 +38,11 @@ def open_writer(
             f"{path} has format {version}, this Trunkline knows {len(migrations)}. "
             "Run the version that wrote it, or a later one."
         )
-    for number, script in enumerate(migrations[version:], version + 1):
-        with db:
-            db.execute(script)
-            db.execute(f"PRAGMA user_version={number}")
+    if version < len(migrations):
+        with db:  # in one step: who looks at it meanwhile must not find a file half made
+            for script in migrations[version:]:
+                db.execute(script)
+            db.execute(f"PRAGMA user_version={len(migrations)}")
     return db
 
 
