@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,21 +147,8 @@ def deploy(
     place = open_home(home)
     found = _find(place, destination)
     what = _what(file, revision)
-    try:
-        with catalog_errors():
-            done = revisions.deploy(
-                place,
-                SystemClock(),
-                found.app,
-                found.id,
-                what,
-                author=_author(author),
-                note=note,
-                load_code=load_code,
-            )
-    except WorkspaceError as error:
-        return _fail(error, json)
-    return _say_deployed(done, json)
+    change = partial(revisions.deploy, place, SystemClock(), found.app, found.id, what)
+    return _carry_out(change, author, note, _say_deployed, json)
 
 
 @command.command
@@ -177,20 +166,8 @@ def rollback(
     """
     place = open_home(home)
     found = _find(place, destination)
-    try:
-        with catalog_errors():
-            done = revisions.rollback(
-                place,
-                SystemClock(),
-                found.app,
-                found.id,
-                author=_author(author),
-                note=note,
-                load_code=load_code,
-            )
-    except WorkspaceError as error:
-        return _fail(error, json)
-    return _say_deployed(done, json)
+    change = partial(revisions.rollback, place, SystemClock(), found.app, found.id)
+    return _carry_out(change, author, note, _say_deployed, json)
 
 
 @command.command
@@ -224,21 +201,24 @@ def shadow(
     if not off and file is None and revision is None:
         return say_counts(place, found, json)
     what = None if off else _what(file, revision)
+    change = partial(revisions.set_shadow, place, SystemClock(), found.app, found.id, what)
+    return _carry_out(change, author, note, _say_shadow, json)
+
+
+def _carry_out(
+    change: Callable[..., revisions.Deployed],
+    author: str | None,
+    note: str,
+    say_done: Callable[[revisions.Deployed, bool], int],
+    json: bool,
+) -> int:
+    """Make one change of the catalog and say what came of it, or every mistake that keeps it."""
     try:
         with catalog_errors():
-            done = revisions.set_shadow(
-                place,
-                SystemClock(),
-                found.app,
-                found.id,
-                what,
-                author=_author(author),
-                note=note,
-                load_code=load_code,
-            )
+            done = change(author=_author(author), note=note, load_code=load_code)
     except WorkspaceError as error:
         return _fail(error, json)
-    return _say_shadow(done, json)
+    return say_done(done, json)
 
 
 def _find(place: Home, name: str) -> Destination:
