@@ -179,28 +179,35 @@ class WholeNode:
         """Wait until a destination owes nothing of what was accepted so far."""
 
         def is_settled() -> bool:
-            line = self.line(destination)
-            return line.pending == 0 and self.is_taken_up()
+            return self.is_taken_up() and self.line(destination).pending == 0
 
         self.until(is_settled, f"{destination} is settled", seconds)
 
     def is_taken_up(self) -> bool:
-        """Say whether all of ACCEPTED is in EVENTS, and all of EVENTS was offered to everyone."""
+        """Say whether all of ACCEPTED is in EVENTS, and all of EVENTS was offered to everyone.
+
+        Each is read after what feeds it: an event may move on between two looks, and the other
+        way round it would be seen at neither place.
+        """
         log = open_log(self.home, load_boot(self.home.settings_file, {}, {}), self.clock)
         try:
-            accepted, stored = log.ends(ACCEPTED), log.ends(EVENTS)
+            accepted = log.ends(ACCEPTED)
+            done = self._positions()
+            stored = log.ends(EVENTS)
         finally:
             log.close()
+        return all(
+            done.get((ACCEPTED, p), 0) >= end for p, end in accepted.items()
+        ) and self.ledger().offset >= max([0, *stored.values()])
+
+    def _positions(self) -> dict[tuple[str, int], int]:
         with reading(self.home, "pipeline") as db:
             rows = (
                 []
                 if db is None
                 else list(db.execute("SELECT topic, partition, next FROM position"))
             )
-        done = {(topic, partition): position for topic, partition, position in rows}
-        return all(
-            done.get((ACCEPTED, p), 0) >= end for p, end in accepted.items()
-        ) and self.ledger().offset >= max([0, *stored.values()])
+        return {(topic, partition): position for topic, partition, position in rows}
 
     def state(self, destination: str) -> dict[str, Any]:
         """Return what `destination list` says of one."""
