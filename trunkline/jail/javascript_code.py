@@ -49,10 +49,11 @@ _FRAME = (
     x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
     return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
   };
-  return (entry) => (event, meta, seed) => {
+  const whole = {get: () => parse(origin()), enumerable: true, configurable: true};
+  return (entry) => (event, nowMs, is_after, seed) => {
     dice = seed | 0;
-    const about = parse(meta);
-    define(about, "event", {get: () => parse(origin()), enumerable: true, configurable: true});
+    const about = {nowMs};
+    if (is_after) define(about, "event", whole);
     const result = entry(parse(event), about);
     if (result === undefined || result === null) return null;
     if (typeof result !== "object") return "!" + typeof result;
@@ -129,15 +130,15 @@ def _evaluate(world: Any, body: str) -> None:
         raise CodeError(f"no JavaScript: {error}") from None
 
 
-def _guard(entry: Callable[[str, str, int], Any], origin: _Origin, world: Any) -> Function:
+def _guard(entry: Callable[[str, int, bool, int], Any], origin: _Origin, world: Any) -> Function:
     encode, decode = msgspec.json.encode, msgspec.json.decode
 
     def run(event: Any, meta: dict[str, Any], moment: Moment) -> Any:
         assert world is not None  # the function lives as long as its world
-        origin.event = meta.pop("event", None)
+        origin.event = meta.get("event")
         seed = zlib.crc32(moment.seed.encode("utf-8", "replace")) & 0x7FFFFFFF
         try:
-            text = entry(encode(event).decode(), encode(meta).decode(), seed)
+            text = entry(encode(event).decode(), meta["nowMs"], origin.event is not None, seed)
         except _quickjs.JSException as error:
             raise _explain(error) from None
         except UnicodeDecodeError:

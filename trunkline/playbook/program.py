@@ -101,7 +101,10 @@ class CodeLoader(Protocol):
         ...
 
     def function(self, lang: str, body: str) -> Callable[[Any, dict[str, Any], Moment], Any]:
-        """Load a body that defines `transform_event(event, meta)`. Raises `CodeError`."""
+        """Load a body that defines `transform_event(event, meta)`. Raises `CodeError`.
+
+        Whatever the code does to what it is given, the caller's own values stay as they are.
+        """
         ...
 
 
