@@ -61,7 +61,8 @@ class StubLoader:
         return CODE[body]
 
     def function(self, lang: str, body: str) -> Callable[[Any, Tree, Moment], Any]:
-        return FUNCTIONS[body]
+        run = FUNCTIONS[body]
+        return lambda value, meta, moment: run(copy.deepcopy(value), copy.deepcopy(meta), moment)
 
 
 def _fail(*values: Any) -> Any:

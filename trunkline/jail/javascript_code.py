@@ -130,7 +130,7 @@ def _evaluate(world: Any, body: str) -> None:
         raise CodeError(f"no JavaScript: {error}") from None
 
 
-def _guard(entry: Callable[[str, int, bool, int], Any], origin: _Origin, world: Any) -> Function:
+def _guard(entry: Callable[[str, float, bool, int], Any], origin: _Origin, world: Any) -> Function:
     encode, decode = msgspec.json.encode, msgspec.json.decode
 
     def run(event: Any, meta: dict[str, Any], moment: Moment) -> Any:
@@ -138,7 +138,8 @@ def _guard(entry: Callable[[str, int, bool, int], Any], origin: _Origin, world: 
         origin.event = meta.get("event")
         seed = zlib.crc32(moment.seed.encode("utf-8", "replace")) & 0x7FFFFFFF
         try:
-            text = entry(encode(event).decode(), meta["nowMs"], origin.event is not None, seed)
+            now_ms, is_after = float(meta["nowMs"]), origin.event is not None  # an int would be BigInt
+            text = entry(encode(event).decode(), now_ms, is_after, seed)
         except _quickjs.JSException as error:
             raise _explain(error) from None
         except UnicodeDecodeError:
