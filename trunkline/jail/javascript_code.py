@@ -138,8 +138,8 @@ def _guard(entry: Callable[[str, float, bool, int], Any], origin: _Origin, world
         origin.event = meta.get("event")
         seed = zlib.crc32(moment.seed.encode("utf-8", "replace")) & 0x7FFFFFFF
         try:
-            now_ms, is_after = float(meta["nowMs"]), origin.event is not None  # an int would be BigInt
-            text = entry(encode(event).decode(), now_ms, is_after, seed)
+            now_ms = float(meta["nowMs"])  # as an int it would be a BigInt
+            text = entry(encode(event).decode(), now_ms, origin.event is not None, seed)
         except _quickjs.JSException as error:
             raise _explain(error) from None
         except UnicodeDecodeError:
