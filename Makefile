@@ -35,7 +35,8 @@ lint: $(READY)
 
 test: $(READY) client-libraries lint ## everything from nothing, then the whole suite
 	$(PYTEST) -q -n 2 -m "not slow and not clients" tests
-	$(PYTEST) -m "slow or clients" tests # whole nodes, one after the other: they want the machine
+	$(PYTEST) -q -n 2 --dist loadfile -m "slow and not clients and not alone" tests
+	$(PYTEST) -m "clients or (slow and alone)" tests # whole nodes, one after the other
 
 client-libraries: $(READY) # what is missing here is said, and its tests say so again; under CI it is a failure
 	@$(BIN)/python -m tests.support.client_libraries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Here and not in tests/clients: with several worker processes the one that prints collects nothing,
@@ -17,3 +18,21 @@ __all__ = ["pytest_terminal_summary"]
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# Whole nodes, shells and clocks: these want the machine to themselves, whatever their marks say.
+ALONE = (
+    "tests/catalog", "tests/cli", "tests/clients", "tests/gateway",
+    "tests/jail/test_cost.py", "tests/path", "tests/reports", "tests/sdk", "tests/state",
+    "tests/test_",
+)  # fmt: skip
+# Nobody waits for these in the everyday loop.
+SLOW = ("tests/path", "tests/jail/test_attacks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they stand."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+        if item.nodeid.startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
