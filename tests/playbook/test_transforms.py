@@ -49,11 +49,15 @@ def test_the_contract_has_these_transforms_beside_expression() -> None:
     assert list(TRANSFORMS) == [
         "modifyString", "toScalar", "substring", "toHash", "toTimestamp", "toDateTime",
         "pluckValues", "joinValues", "toMinorUnits", "toE164", "normaliseEmail", "mapEnum",
-        "mapItems",
+        "mapItems", "normalisePerson", "toList", "first", "count", "sumValues", "multiply", "round",
+        "absolute", "surround", "matchPattern", "toJsonText", "toUuid", "toUlid", "toFlag",
+        "flagToNumber", "isPresent", "when", "pick", "keepKeys", "dropKeys", "renameKeys",
+        "scalarsOnly", "entries", "toSlug", "wrapValues", "keepValues",
+        "collect",
     ]  # fmt: skip
 
 
-BAD_ARGUMENTS = [
+BAD_ARGUMENTS: list[tuple[str, Any, str]] = [
     ("modifyString", "lower", "did you mean `lowercase`?"),
     ("toScalar", ["string"], "expected `string`, `float`, `truncated_int`"),
     ("toHash", "sha1", "did you mean"),
@@ -72,6 +76,30 @@ BAD_ARGUMENTS = [
     ("mapEnum", {"values": {"a": {}}}, "a: is an object or a list"),
     ("mapItems", {"fields": {"id": 7}}, "fields: expected an object of texts"),
     ("mapItems", "id", "expected an object with `fields`"),
+    ("normalisePerson", {"field": "name"}, "lacks `rule`"),
+    ("normalisePerson", {"field": "names", "rule": "meta"}, "field: is 'names'; expected `name`"),
+    ("normalisePerson", {"field": "zip", "rule": "Meta"}, "did you mean `meta`?"),
+    ("first", False, "is False; expected `true`, for it takes no argument"),
+    ("toList", {}, "expected `true`"),
+    ("sumValues", {"key": "price"}, "has no 'key'; it has `extractKey`, `timesKey`"),
+    ("multiply", {"by": "ten"}, "by: is 'ten'; expected a number"),
+    ("multiply", {"by": True}, "by: is True; expected a number"),
+    ("multiply", {"by": 1e300}, "expected a number up to 10^12"),
+    ("round", {"digits": 16}, "digits: is 16; expected 0 to 15"),
+    ("surround", {"before": 1}, "before: is 1; expected text"),
+    ("matchPattern", {"pattern": "(a"}, "pattern: is no regular expression that RE2 takes"),
+    ("matchPattern", {"pattern": "a" * 1001}, "at most 1000 are taken"),
+    ("toUlid", True, "expected an object with `idKey`, `timeKey`"),
+    ("when", {"isEqual": "a"}, "lacks `then`"),
+    ("when", {"isEqual": [], "then": 1}, "isEqual: is an object or a list"),
+    ("when", {"isEqual": None, "then": 1}, "isEqual: expected text, number or boolean"),
+    ("pick", {"key": "a..b"}, "expected names with one dot between two"),
+    ("keepKeys", {"keys": "a"}, "keys: expected a list of texts, not empty"),
+    ("dropKeys", {"keys": []}, "keys: expected a list of texts, not empty"),
+    ("renameKeys", {"keys": ["a"]}, "keys: expected an object of texts, not empty"),
+    ("keepValues", {"kinds": ["texts"]}, "kinds: "),
+    ("keepValues", {"as": "number"}, "expected `text`"),
+    ("entries", {"nameKey": "value"}, "valueKey: is 'value', as is `nameKey`"),
 ]
 
 

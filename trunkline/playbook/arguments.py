@@ -69,6 +69,15 @@ def text_map(given: dict[str, Any], key: str) -> dict[str, str]:
     return {name: text(entries, name) for name in entries}
 
 
+def text_list(given: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Return the list of texts under a key, not empty, none twice. Raises ValueError."""
+    value = given.get(key)
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        raise ValueError(f"{key}: expected a list of texts, not empty")
+    return tuple(dict.fromkeys(cast("list[str]", entries)))
+
+
 def _one_of(known: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in known)
 

@@ -91,14 +91,18 @@ def _prepare_starts(argument: Argument) -> Predicate:
     return does_start
 
 
-def _search_of(pattern: str, *, is_folding: bool) -> Callable[[str], Any]:
+def compile_pattern(pattern: str, *, is_folding: bool = False) -> Any:
+    """Return a pattern of RE2, with `search` and `fullmatch`. Raises ValueError, a sentence.
+
+    Both raise UnicodeEncodeError for a text with half of a surrogate pair.
+    """
     library: Any = re2  # it brings no types along
     options = library.Options()
     options.log_errors = False
     options.max_mem = _PATTERN_BYTES_MAX
     options.case_sensitive = not is_folding
     try:
-        return library.compile(pattern, options).search
+        return library.compile(pattern, options)
     except library.error as error:
         said: Any = error.args[0] if error.args else ""
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
@@ -106,7 +110,7 @@ def _search_of(pattern: str, *, is_folding: bool) -> Callable[[str], Any]:
 
 
 def _prepare_matches(argument: Argument) -> Predicate:
-    search = _search_of(argument["value"], is_folding=bool(argument.get("ignoreCase")))
+    search = compile_pattern(argument["value"], is_folding=bool(argument.get("ignoreCase"))).search
 
     def does_match(value: Any) -> bool:
         text = text_at(value)

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trunkline.playbook.hashing import sha256_in
+
 _EMAIL_MAX = 320  # characters
 _GOOGLE_DOMAINS = ("gmail.com", "googlemail.com")
 
@@ -34,10 +36,15 @@ EMAIL_RULES: Mapping[str, Callable[[str, str], str]] = {
 
 
 def normalise_email(value: Any, rule: str) -> str | None:
-    """Return an address by one of `EMAIL_RULES`; None for what is no address."""
+    """Return an address by one of `EMAIL_RULES`; None for what is no address.
+
+    The SHA-256 of one stays, in lower case.
+    """
     if not isinstance(value, str) or len(value) > _EMAIL_MAX:
         return None
     email = unicodedata.normalize("NFC", value).strip().lower()
+    if "@" not in email:
+        return sha256_in(email)
     local, _, domain = email.rpartition("@")
     if not local or not domain or any(character.isspace() for character in email):
         return None

@@ -20,9 +20,12 @@ def sha256_hex(value: Any) -> str | None:
     text = text_of(value)
     if not text:
         return None
-    if len(text) == 64 and _SHA256.fullmatch(text):
-        return text.lower()
-    return hashlib.sha256(_utf8(text)).hexdigest()
+    return sha256_in(text) or hashlib.sha256(_utf8(text)).hexdigest()
+
+
+def sha256_in(text: str) -> str | None:
+    """Return a text that is a SHA-256 already (64 hex digits) in lower case; None for another."""
+    return text.lower() if len(text) == 64 and _SHA256.fullmatch(text) else None
 
 
 def md5_hex(value: Any) -> str | None:

@@ -73,19 +73,20 @@ def total(value: Any) -> float | None:
     if items is None:
         return None
     numbers = [number for item in items if (number := number_of(item)) is not None]
-    return _sum(numbers)
+    return sum_of(numbers)
 
 
-def _sum(numbers: list[float]) -> float | None:
+def sum_of(numbers: list[float]) -> float | None:
+    """Return a sum without the noise of floats; None where it is too large."""
     if all(isinstance(number, int) for number in numbers):
-        return _bounded(sum(numbers))
+        return bounded(sum(numbers))
     try:
-        return _bounded(math.fsum(numbers))
+        return bounded(math.fsum(numbers))
     except OverflowError:
         return None
 
 
-def _bounded(number: float) -> float | None:
+def bounded(number: float) -> float | None:
     """Return a number that JSON can hold, a float without the noise of its last digits."""
     if isinstance(number, int):
         return number if abs(number) < WHOLE_MAX else None
@@ -102,7 +103,7 @@ def total_value(value: Any) -> float | None:
     if items is None:
         return _line_value(value)
     values = [line for item in items if (line := _line_value(item)) is not None]
-    return _sum(values) if values or not items else None
+    return sum_of(values) if values or not items else None
 
 
 def _line_value(product: Any) -> float | None:
@@ -110,7 +111,7 @@ def _line_value(product: Any) -> float | None:
     price, quantity = number_of(fields.get("price")), number_of(fields.get("quantity"))
     if price is None:
         return None
-    return _bounded(price * (1 if quantity is None else quantity))
+    return bounded(price * (1 if quantity is None else quantity))
 
 
 def slice_items(value: Any, first: Any, last: Any = None) -> list[Any] | None:

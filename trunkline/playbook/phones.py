@@ -6,9 +6,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from trunkline.playbook.hashing import sha256_in
 from trunkline.playbook.scalars import text_of
 
 _PHONE_MAX = 60  # characters
+_TEXT_MAX = 320  # with the white space around it
 _DIGITS = re.compile(r"\+[0-9]{7,15}")
 
 
@@ -30,12 +32,14 @@ def e164(value: Any, country: str = "") -> str | None:
     """Return `+`, country code and number; None for what is no possible number.
 
     `country` (ISO 3166, two letters) is where a number without a country code belongs. Digits of
-    every script count; an extension is cut off.
+    every script count; an extension is cut off. The SHA-256 of a number stays, in lower case.
     """
     text = text_of(value)
-    if text is None or len(text) > _PHONE_MAX:
+    if text is None or len(text) > _TEXT_MAX:
         return None
     text = text.strip()
+    if len(text) > _PHONE_MAX:
+        return sha256_in(text)
     if not country and text.startswith("00"):
         text = "+" + text[2:]
     return _parse(text, country)

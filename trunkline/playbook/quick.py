@@ -78,9 +78,14 @@ def _alone(link: Link) -> Function:
         return _epoch_of(1 if argument == "inSeconds" else 1000, slow)
     if name == "pluckValues":
         return _pluck_of(argument["extractKey"], slow)
-    if name == "mapItems" and not any("." in path for path in argument["fields"].values()):
+    if name == "mapItems" and _is_plain_items(argument):
         return _items_of(argument["fields"], slow)
     return slow
+
+
+def _is_plain_items(argument: Any) -> bool:
+    """Say whether fields of one level are taken as they are."""
+    return [*argument] == ["fields"] and not any("." in p for p in argument["fields"].values())
 
 
 def _change_of(change: Callable[[str], str], slow: Function) -> Function:

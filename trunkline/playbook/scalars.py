@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, cast
 
@@ -134,3 +135,13 @@ def items_of(value: Any) -> list[Any] | None:
 def fields_of(value: Any) -> dict[str, Any] | None:
     """Return an object as it is; None for anything else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def look_up(value: Any, path: Sequence[str]) -> Any:
+    """Return what stands at a path of keys inside objects; None where nothing does."""
+    for key in path:
+        found = fields_of(value)
+        if found is None:
+            return None
+        value = found.get(key)
+    return value

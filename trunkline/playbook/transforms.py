@@ -2,18 +2,17 @@
 
 Each is a name, an argument that is checked once, and a function that is total: null stays null,
 what does not fit becomes null, nothing raises. `expression`, the one that runs code, is not here.
-The examples are the reference page and the test in one.
+The examples are the reference page and the test in one. Those for persons and for values in general
+have files of their own; all are in `TRANSFORMS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-from msgspec import Struct
-
-from trunkline.playbook.arguments import choice, fields, flag, text, text_map, whole
+from trunkline.playbook.arguments import choice, fields, flag, text, whole
 from trunkline.playbook.emails import EMAIL_RULES, normalise_email
 from trunkline.playbook.hashing import md5_hex, sha256_hex
 from trunkline.playbook.layouts import LAYOUT_MAX
@@ -23,35 +22,20 @@ from trunkline.playbook.phones import e164, phone_countries
 from trunkline.playbook.scalars import (
     fields_of,
     float_of,
-    items_of,
     json_text,
     text_of,
     truncated_int,
 )
 from trunkline.playbook.times import epoch_milliseconds, epoch_seconds, rewrite_time
+from trunkline.playbook.transform import Function, Transform, TransformExample, example
+from trunkline.playbook.transforms_collect import collect_transform
+from trunkline.playbook.transforms_items import MAP_ITEMS
+from trunkline.playbook.transforms_keys import KEY_TRANSFORMS
+from trunkline.playbook.transforms_kinds import KIND_TRANSFORMS
+from trunkline.playbook.transforms_people import PEOPLE_TRANSFORMS
+from trunkline.playbook.transforms_values import VALUE_TRANSFORMS
 
-Function = Callable[[Any], Any]
-
-
-class TransformExample(Struct, frozen=True):
-    """What a transform with this argument makes of a value."""
-
-    argument: Any
-    input: Any
-    output: Any
-
-
-class Transform(Struct, frozen=True):
-    """A transform: what it does, what its argument is, and how to make its function.
-
-    `prepare` raises ValueError, a sentence, for an argument that does not fit.
-    """
-
-    name: str
-    description: str
-    argument: str
-    prepare: Callable[[Any], Function]
-    examples: tuple[TransformExample, ...]
+__all__ = ["TRANSFORMS", "Transform", "TransformExample"]
 
 
 def _lowercase(value: Any) -> str | None:
@@ -129,7 +113,7 @@ def _prepare_e164(argument: Any) -> Function:
         raise ValueError(f"country: {country[:20]!r} is no code of ISO 3166; write it as `IR`")
     if not flag(given, "withoutPlus"):
         return lambda value: e164(value, country)
-    return lambda value: (e164(value, country) or "")[1:] or None
+    return lambda value: (e164(value, country) or "").removeprefix("+") or None
 
 
 def _prepare_email(argument: Any) -> Function:
@@ -156,38 +140,9 @@ def _prepare_enum(argument: Any) -> Function:
     )
 
 
-def _prepare_items(argument: Any) -> Function:
-    given = fields(argument, ("fields",), ("fields",))
-    paths = [(key, path.split(".")) for key, path in text_map(given, "fields").items()]
-
-    def item_of(item: Any) -> dict[str, Any]:
-        found = ((key, _look_up(item, path)) for key, path in paths)
-        return {key: value for key, value in found if value is not None}
-
-    def run(value: Any) -> list[Any] | None:
-        # One object is a list of one: the product of an event, where another event has several.
-        items = items_of([value] if isinstance(value, dict) else value)
-        return None if items is None else [made for item in items if (made := item_of(item))]
-
-    return run
-
-
-def _look_up(value: Any, path: list[str]) -> Any:
-    for key in path:
-        found = fields_of(value)
-        if found is None:
-            return None
-        value = found.get(key)
-    return value
-
-
 _PRODUCTS = [{"id": 7, "name": "Uno", "price": 3}, {"id": 8, "price": 18.99}]
 _EMAIL = "  Jane.Doe+Shop@Gmail.com "
 _TIME = "2026-11-20T10:15:30.250Z"
-
-
-def _example(argument: Any, value: Any, output: Any) -> TransformExample:
-    return TransformExample(argument, value, output)
 
 
 _ALL = (
@@ -197,9 +152,9 @@ _ALL = (
         "`lowercase`, `uppercase` or `trim` (white space at both ends)",
         partial(_by_name, _CASES),
         (
-            _example("uppercase", "usd", "USD"),
-            _example("lowercase", "Élodie", "élodie"),
-            _example("trim", "  a b ", "a b"),
+            example("uppercase", "usd", "USD"),
+            example("lowercase", "Élodie", "élodie"),
+            example("trim", "  a b ", "a b"),
         ),
     ),
     Transform(
@@ -208,11 +163,11 @@ _ALL = (
         "`string` (an object becomes its JSON), `float` or `truncated_int`",
         partial(_by_name, _SCALARS),
         (
-            _example("string", 25.0, "25"),
-            _example("string", {"b": 1, "a": [True]}, '{"a":[true],"b":1}'),
-            _example("float", "25.50", 25.5),
-            _example("truncated_int", "18.99", 18),
-            _example("truncated_int", "many", None),
+            example("string", 25.0, "25"),
+            example("string", {"b": 1, "a": [True]}, '{"a":[true],"b":1}'),
+            example("float", "25.50", 25.5),
+            example("truncated_int", "18.99", 18),
+            example("truncated_int", "many", None),
         ),
     ),
     Transform(
@@ -221,8 +176,8 @@ _ALL = (
         "`{start, end}`: counted from 0, `end` not included; without `end`: to the end",
         _prepare_substring,
         (
-            _example({"start": 0, "end": 2}, "en-US", "en"),
-            _example({"start": 3}, "en-US", "US"),
+            example({"start": 0, "end": 2}, "en-US", "en"),
+            example({"start": 3}, "en-US", "US"),
         ),
     ),
     Transform(
@@ -231,8 +186,8 @@ _ALL = (
         "`sha256` or `md5`",
         partial(_by_name, _HASHES),
         (
-            _example("md5", "u-42", "7158d61cfc49fe506398fbbb569b418d"),
-            _example("sha256", "", None),
+            example("md5", "u-42", "7158d61cfc49fe506398fbbb569b418d"),
+            example("sha256", "", None),
         ),
     ),
     Transform(
@@ -241,9 +196,9 @@ _ALL = (
         "`inSeconds` or `inMillis`",
         partial(_by_name, _CLOCKS),
         (
-            _example("inSeconds", _TIME, 1795169730),
-            _example("inMillis", _TIME, 1795169730250),
-            _example("inMillis", "yesterday", None),
+            example("inSeconds", _TIME, 1795169730),
+            example("inMillis", _TIME, 1795169730250),
+            example("inMillis", "yesterday", None),
         ),
     ),
     Transform(
@@ -253,13 +208,13 @@ _ALL = (
         "without one: RFC 3339",
         _prepare_date_time,
         (
-            _example({"outputFormat": "2006-01-02 15:04:05.000"}, _TIME, "2026-11-20 10:15:30.250"),
-            _example(
+            example({"outputFormat": "2006-01-02 15:04:05.000"}, _TIME, "2026-11-20 10:15:30.250"),
+            example(
                 {"inputFormat": "02/01/2006", "outputFormat": "Jan 2, 2006"},
                 "20/11/2026",
                 "Nov 20, 2026",
             ),
-            _example({"inputFormat": "2006-01-02"}, "20/11/2026", None),
+            example({"inputFormat": "2006-01-02"}, "20/11/2026", None),
         ),
     ),
     Transform(
@@ -267,14 +222,14 @@ _ALL = (
         "Of a list of objects, keep one value of each.",
         "`{extractKey}`",
         _prepare_pluck,
-        (_example({"extractKey": "id"}, _PRODUCTS, [7, 8]),),
+        (example({"extractKey": "id"}, _PRODUCTS, [7, 8]),),
     ),
     Transform(
         "joinValues",
         "Put the values of a list into one text.",
         "`{separator}`",
         _prepare_join,
-        (_example({"separator": ", "}, ["a", 1, None, "b"], "a, 1, b"),),
+        (example({"separator": ", "}, ["a", 1, None, "b"], "a, 1, b"),),
     ),
     Transform(
         "toMinorUnits",
@@ -283,34 +238,34 @@ _ALL = (
         "and `currency`, with `{currency}` where the object names none",
         _prepare_minor_units,
         (
-            _example({"currency": "USD"}, 25.5, 2550),
-            _example({}, {"revenue": "1200", "currency": "JPY"}, 1200),
-            _example({}, {"revenue": 12, "currency": "shells"}, None),
+            example({"currency": "USD"}, 25.5, 2550),
+            example({}, {"revenue": "1200", "currency": "JPY"}, 1200),
+            example({}, {"revenue": 12, "currency": "shells"}, None),
         ),
     ),
     Transform(
         "toE164",
-        "Write a phone number as `+`, country code and number.",
+        "Write a phone number as `+`, country code and number. A SHA-256 stays.",
         "`{country, withoutPlus}`: the country of numbers without a code; digits alone",
         _prepare_e164,
         (
-            _example({}, "+98 (912) 000-1234", "+989120001234"),
-            _example({"country": "IR"}, "0912 000 1234", "+989120001234"),
-            _example({"country": "IR", "withoutPlus": True}, "۰۹۱۲۰۰۰۱۲۳۴", "989120001234"),
-            _example({}, "0912 000 1234", None),
+            example({}, "+98 (912) 000-1234", "+989120001234"),
+            example({"country": "IR"}, "0912 000 1234", "+989120001234"),
+            example({"country": "IR", "withoutPlus": True}, "۰۹۱۲۰۰۰۱۲۳۴", "989120001234"),
+            example({}, "0912 000 1234", None),
         ),
     ),
     Transform(
         "normaliseEmail",
-        "Write an e-mail address as a vendor wants it before it is hashed.",
+        "Write an e-mail address as a vendor wants it before it is hashed. A SHA-256 stays.",
         "`trim_lower` (most), `google` (without the dots of its own domains) or `reddit` (without "
         "dots and `+tag`)",
         _prepare_email,
         (
-            _example("trim_lower", _EMAIL, "jane.doe+shop@gmail.com"),
-            _example("google", _EMAIL, "janedoe+shop@gmail.com"),
-            _example("reddit", _EMAIL, "janedoe@gmail.com"),
-            _example("google", "nobody", None),
+            example("trim_lower", _EMAIL, "jane.doe+shop@gmail.com"),
+            example("google", _EMAIL, "janedoe+shop@gmail.com"),
+            example("reddit", _EMAIL, "janedoe@gmail.com"),
+            example("google", "nobody", None),
         ),
     ),
     Transform(
@@ -320,23 +275,15 @@ _ALL = (
         "which otherwise is left out",
         _prepare_enum,
         (
-            _example({"values": {"ios": 2, "android": 1}, "ignoreCase": True}, "iOS", 2),
-            _example({"values": {"web": "site"}, "else": "app"}, "tv", "app"),
+            example({"values": {"ios": 2, "android": 1}, "ignoreCase": True}, "iOS", 2),
+            example({"values": {"web": "site"}, "else": "app"}, "tv", "app"),
         ),
     ),
-    Transform(
-        "mapItems",
-        "Make a list of objects out of a list of objects, or of one.",
-        "`{fields}`: the keys of the new objects, each with the path in the old ones",
-        _prepare_items,
-        (
-            _example(
-                {"fields": {"item_id": "id", "item_name": "name"}},
-                _PRODUCTS,
-                [{"item_id": 7, "item_name": "Uno"}, {"item_id": 8}],
-            ),
-        ),
-    ),
+    MAP_ITEMS,
 )
 
-TRANSFORMS: Mapping[str, Transform] = {transform.name: transform for transform in _ALL}
+_MORE = (*PEOPLE_TRANSFORMS, *VALUE_TRANSFORMS, *KEY_TRANSFORMS, *KIND_TRANSFORMS)
+_PLAIN = {one.name: one for one in (*_ALL, *_MORE)}
+_COLLECT = collect_transform(_PLAIN)
+
+TRANSFORMS: Mapping[str, Transform] = {**_PLAIN, _COLLECT.name: _COLLECT}

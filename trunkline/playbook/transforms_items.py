@@ -1,0 +1,111 @@
+"""`mapItems`: a list of new objects made of a list of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from trunkline.playbook.arguments import fields, text_list, text_map
+from trunkline.playbook.scalars import items_of, json_text, look_up, number_of
+from trunkline.playbook.transform import Function, Transform, example
+
+Shape = Callable[[dict[str, Any]], None]
+
+
+def prepare_items(argument: Any) -> Function:
+    """Return the function of `mapItems`. Raises ValueError for an argument that does not fit."""
+    given = fields(argument, ("fields", "numbers", "texts", "defaults"), ("fields",))
+    paths = [(key, path.split(".")) for key, path in text_map(given, "fields").items()]
+    shapes = _shapes_of(given, [key for key, _ in paths])
+
+    def item_of(item: Any) -> dict[str, Any]:
+        found = ((key, look_up(item, path)) for key, path in paths)
+        made = {key: value for key, value in found if value is not None}
+        if made:
+            for shape in shapes:
+                shape(made)
+        return made
+
+    def run(value: Any) -> list[Any] | None:
+        # One object is a list of one: the product of an event, where another event has several.
+        items = items_of([value] if isinstance(value, dict) else value)
+        return None if items is None else [made for item in items if (made := item_of(item))]
+
+    return run
+
+
+def _shapes_of(given: dict[str, Any], keys: Sequence[str]) -> list[Shape]:
+    """Return what is done to each new object: kinds of values first, then what is missing."""
+    found = [
+        _change_to(text_list(given, name), change)
+        for name, change in (("numbers", number_of), ("texts", json_text))
+        if _names_fields(given, name, keys)
+    ]
+    return [*found, _fill_with(given["defaults"])] if "defaults" in given else found
+
+
+def _names_fields(given: dict[str, Any], name: str, keys: Sequence[str]) -> bool:
+    if name not in given:
+        return False
+    for key in text_list(given, name):
+        if key not in keys:
+            raise ValueError(f"{name}: {key[:60]!r} is none of the `fields`")
+    return True
+
+
+def _change_to(keys: Sequence[str], change: Function) -> Shape:
+    def shape(item: dict[str, Any]) -> None:
+        for key in keys:
+            value = change(item[key]) if key in item else None
+            if value is not None:
+                item[key] = value
+            else:
+                item.pop(key, None)
+
+    return shape
+
+
+def _fill_with(defaults: Any) -> Shape:
+    if not isinstance(defaults, dict) or not defaults:
+        raise ValueError("defaults: expected an object of texts, numbers and booleans, not empty")
+    pairs = [*cast("dict[str, Any]", defaults).items()]
+    for key, value in pairs:
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"defaults: {key[:60]!r} must be text, number or boolean")
+
+    def shape(item: dict[str, Any]) -> None:
+        for key, value in pairs:
+            item.setdefault(key, value)
+
+    return shape
+
+
+_PRODUCTS = [{"id": 7, "name": "Uno", "price": 3}, {"id": 8, "price": "18.99"}]
+
+MAP_ITEMS = Transform(
+    "mapItems",
+    "Make a list of objects out of a list of objects, or of one.",
+    "`{fields, numbers, texts, defaults}`: the keys of the new objects, each with the path in the "
+    "old ones; which of them become numbers, or texts; what is written where one is missing",
+    prepare_items,
+    (
+        example(
+            {"fields": {"item_id": "id", "item_name": "name"}},
+            _PRODUCTS,
+            [{"item_id": 7, "item_name": "Uno"}, {"item_id": 8}],
+        ),
+        example(
+            {
+                "fields": {"id": "id", "price": "price"},
+                "numbers": ["price"],
+                "texts": ["id"],
+                "defaults": {"quantity": 1},
+            },
+            _PRODUCTS,
+            [
+                {"id": "7", "price": 3, "quantity": 1},
+                {"id": "8", "price": 18.99, "quantity": 1},
+            ],
+        ),
+    ),
+)
