@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := menu
-.PHONY: menu setup run test check fmt lint bench docs new clean test-clients client-libraries
+.PHONY: menu setup run test check fmt lint bench docs new clean test-clients client-libraries servers
 
 menu: ## list what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,13 +33,16 @@ lint: $(READY)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-test: $(READY) client-libraries lint ## everything from nothing, then the whole suite
+test: $(READY) client-libraries servers lint ## everything from nothing, then the whole suite
 	$(PYTEST) -q -n 2 -m "not slow and not clients" tests
 	$(PYTEST) -q -n 2 --dist loadfile -m "slow and not clients and not alone" tests
 	$(PYTEST) -m "clients or (slow and alone)" tests # whole nodes, one after the other
 
 client-libraries: $(READY) # what is missing here is said, and its tests say so again; under CI it is a failure
 	@$(BIN)/python -m tests.support.client_libraries
+
+servers: $(READY) # Kafka, PostgreSQL and the others that channels are tested against: the same
+	@$(BIN)/python -m tests.support.servers.install
 
 test-clients: $(READY) client-libraries ## unmodified client libraries against a real node
 	$(PYTEST) -m clients tests/clients

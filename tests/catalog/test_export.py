@@ -26,8 +26,8 @@ from trunkline.catalog.workspace import (
     SecretText,
     Workspace,
 )
-from trunkline.catalog.yaml_text import read_yaml
 from trunkline.kit.clock import FakeClock
+from trunkline.kit.yaml_text import read_yaml
 
 EVERYTHING = """
 organisation: "No: 1"
@@ -69,6 +69,9 @@ apps:
         order: none
         consent: [marketing]
         historical: true
+        deny_fields: [context.ip, "properties.*_token"]
+        hash_fields: [default, userId]
+      - {id: k.2, kind: klaviyo, settings: {url: "https://k", api_key: hush}, hash_fields: default}
 """
 
 

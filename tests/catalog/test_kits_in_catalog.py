@@ -129,23 +129,25 @@ def test_defaults_of_connection_and_playbook_are_filled_in_and_shared(home: Home
 
 
 def test_an_unknown_kit_is_told_with_the_nearest(home: Home) -> None:
-    assert problems_of(home, name="acme") == (
-        'apps[0].destinations[0] `crm`: settings.kit is "acme", which is not imported; expected '
-        "a kit; import it with `trunkline kits import`"
+    told = problems_of(home, name="acme")
+    assert told.startswith(
+        'apps[0].destinations[0] `crm`: settings.kit is "acme", which is neither shipped nor '
+        "imported; expected one of "
     )
+    assert told.endswith("; import it with `trunkline kits import`")
     save_kits(home, [kit("acme"), kit("zeta")], CLOCK)
-    assert "expected one of acme, zeta; did you mean `acme`?" in problems_of(home, name="acne")
-    assert "import it with `trunkline kits import`" in problems_of(home, name="hubspot")
+    assert problems_of(home, name="acne").endswith("; did you mean `acme`?")
+    assert "import it with `trunkline kits import`" in problems_of(home, name="vendor-of-nothing")
 
 
 def test_params_of_the_connection_must_be_given(home: Home) -> None:
     save_kits(home, [kit("acme")], CLOCK)
     assert problems_of(home, params={"HOTS": "a.example"}) == (
-        "apps[0].destinations[0] `crm`: settings.params HOST is missing; expected a value for "
+        "apps[0].destinations[0] `crm`: settings.params.HOST is missing; expected a value for "
         "$$HOST$$, say a.example; is `HOTS` meant for it?"
     )
     warned = put_kit(home, params={**HOST, "OTHER": "x"}).warnings
-    assert any("OTHER is the name of no param of its playbook; it has: HOST" in w for w in warned)
+    assert any("params.OTHER is the name of no param of its kit; it has: HOST" in w for w in warned)
 
 
 def test_a_kit_that_cannot_send_yet_is_refused_with_the_reason(home: Home) -> None:
@@ -182,9 +184,9 @@ def test_a_playbook_of_one_s_own_takes_the_place_of_the_kit_s(home: Home) -> Non
 
 def test_a_playbook_of_one_s_own_that_needs_more_is_told(home: Home) -> None:
     save_kits(home, [kit("acme")], CLOCK)
-    assert "settings.params PIXEL is missing" in problems_of(home, playbook=wanting("PIXEL"))
+    assert "settings.params.PIXEL is missing" in problems_of(home, playbook=wanting("PIXEL"))
     put_kit(home)
-    with pytest.raises(WorkspaceError, match=r"settings\.params PIXEL is missing"):
+    with pytest.raises(WorkspaceError, match=r"settings\.params\.PIXEL is missing"):
         deploy(home, CLOCK, *CRM, wanting("PIXEL"))
 
 

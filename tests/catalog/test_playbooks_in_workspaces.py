@@ -266,9 +266,9 @@ def test_a_param_without_a_value_is_told_with_what_may_be_meant() -> None:
     text = workspace(settings=settings, playbook=wanting("PIXEL_ID", "TOKEN"))
     at = "apps[0].destinations[0] `crm`: settings.params"
     assert checked(text).splitlines() == [
-        f"{at} PIXEL_ID is missing; expected a value for $$PIXEL_ID$$, say 123; "
+        f"{at}.PIXEL_ID is missing; expected a value for $$PIXEL_ID$$, say 123; "
         "is `PIXLE_ID` meant for it?",
-        f"{at} TOKEN is missing; expected a value for $$TOKEN$$, say 123; "
+        f"{at}.TOKEN is missing; expected a value for $$TOKEN$$, say 123; "
         "set it in settings.params",
     ]
 
@@ -279,7 +279,7 @@ def test_a_param_that_no_playbook_has_is_a_warning() -> None:
     reading = read_workspace(text, KINDS_AND_KIT, {}, Path())
     assert reading.problems == ()
     assert (
-        "apps[0].destinations[0] `crm`: settings.params IDD is the name of no param of its "
+        "apps[0].destinations[0] `crm`: settings.params.IDD is the name of no param of its "
         "playbook; did you mean `ID`?"
     ) in reading.warnings
 
@@ -289,7 +289,7 @@ def test_params_taken_away_from_a_deployed_playbook_are_told_by_apply(home: Home
     settings = {"url": "https://a.example", "params": {"ID": "1"}}
     put(home, settings=settings)
     deploy(home, FakeClock(), APP_ID, "crm", wanting("ID"))
-    assert "settings.params ID is missing" in problems_of(
+    assert "settings.params.ID is missing" in problems_of(
         home, settings={"url": "https://a.example"}
     )
 

@@ -174,7 +174,7 @@ def test_a_playbook_whose_params_are_not_given_is_not_deployed(home: Home) -> No
         with pytest.raises(WorkspaceError) as raised:
             act(home, CLOCK, *CRM, number)
         assert raised.value.problems[0].startswith(
-            f"{APP_ID}/crm: settings.params PIXEL is missing"
+            f"{APP_ID}/crm: settings.params.PIXEL is missing"
         )
     assert deployed(home) == (0, None)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.workspaces import KINDS, apply, new_home
 from trunkline.catalog.check import read_workspace
 from trunkline.catalog.workspace import SecretText, Workspace
-from trunkline.catalog.yaml_text import read_yaml
+from trunkline.kit.yaml_text import read_yaml
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "workspace.md").read_text("utf-8")
 EXAMPLES = dict(re.findall(r"<!-- test: (\w+) -->\n```yaml\n(.*?)```", GUIDE, re.DOTALL))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.catalog import yaml_text
-from trunkline.catalog.yaml_text import YamlError, read_yaml
+from trunkline.kit import yaml_text
+from trunkline.kit.yaml_text import YamlError, read_yaml
 
 
 @pytest.mark.parametrize(

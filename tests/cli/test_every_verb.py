@@ -24,12 +24,16 @@ ARGUMENTS = {
     "destination pause": ["Shop/hook"],
     "destination probe": ["Shop/hook"],
     "destination resume": ["Shop/hook"],
+    "destination send": ["Shop/hook", "--fixture", "purchase"],
+    "destination test": ["Shop/hook"],
     "key new": ["Shop", "web", "--type", "client"],
     "key revoke": ["Shop", "web"],
     "key rotate": ["Shop", "web"],
     "kits import": ["kits"],
     "kits new": ["acme", "--out", "acme.yaml"],
+    "kits remove": ["acme"],
     "kits show": ["acme"],
+    "kits test": ["no-such-vendor"],
     "playbook deploy": ["--destination", "hook", "--revision", "1"],
     "playbook diff": ["--destination", "hook", "--to", "1"],
     "playbook rollback": ["--destination", "hook"],
@@ -38,6 +42,9 @@ ARGUMENTS = {
     "refused show": ["1"],
     "replay": ["--destination", "hook", "--from", "1h"],
     "send": ["Shop", "Order Completed"],
+    "suppress add": ["Shop", "u-42"],
+    "suppress list": ["Shop"],
+    "suppress remove": ["Shop", "u-42"],
     "tail": ["--seconds", "0.01"],
     "trace": ["m-1"],
 }
@@ -45,7 +52,7 @@ ARGUMENTS = {
 ANSWERS = {
     "dead-letters drop", "dead-letters list", "dead-letters replay", "destination list", "doctor",
     "export", "key list", "kits list", "kits new", "ledger", "playbook list",
-    "refused list", "tail",
+    "refused list", "simulate", "tail",
 }  # fmt: skip
 STARTS_A_NODE = {"prove", "serve"}
 
@@ -113,8 +120,11 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
     expect_one_sentence(capsys)
 
 
-# check and kits new need no home; prove makes its own, below the one it is given.
-@pytest.mark.parametrize("leaf", sorted({*LEAVES} - {"check", "kits new", "prove"}))
+# These need no home; prove makes its own, below the one it is given.
+HOMELESS = {"check", "kits new", "kits test", "prove", "simulate"}
+
+
+@pytest.mark.parametrize("leaf", sorted({*LEAVES} - HOMELESS))
 def test_a_home_of_a_newer_version_is_refused_by_every_command(
     leaf: str, home: Path, tmp_path: Path, capsys: Capture
 ) -> None:

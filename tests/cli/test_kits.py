@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.kits import KITS, find_kits, kit_names
 from trunkline.__main__ import main
-from trunkline.catalog.yaml_text import read_yaml
+from trunkline.kit.yaml_text import read_yaml
 from trunkline.kits.kit import parse_kit
 
 Capture = pytest.CaptureFixture[str]
@@ -53,6 +54,11 @@ def said(capsys: Capture, *words: str, code: int = 0) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def imported(capsys: Capture, *words: str) -> list[Any]:
+    """Return the lines of `kits list` that tell of imported kits."""
+    return [one for one in said(capsys, "list", *words) if one["origin"] == "imported"]
+
+
 def test_every_public_kit_is_imported_and_those_that_cannot_send_say_why(capsys: Capture) -> None:
     told = said(capsys, "import", str(find_kits()))
     assert told["failed"] == []
@@ -65,7 +71,7 @@ def test_every_public_kit_is_imported_and_those_that_cannot_send_say_why(capsys:
     for name, provider in PROVIDERS.items():
         assert f"providerAuth `{provider}`" in reasons[name]
 
-    listed = said(capsys, "list")
+    listed = imported(capsys)
     assert [one["name"] for one in listed] == kit_names()
     assert {one["name"] for one in listed if not one["canSend"]} == reasons.keys()
     assert all(one["title"] and one["importedAt"] for one in listed)
@@ -119,7 +125,7 @@ def write_kit(folder: Path, connection: Any = None) -> None:
 def test_one_kit_by_itself_is_named_by_its_folder(tmp_path: Path, capsys: Capture) -> None:
     write_kit(tmp_path / "acme", {"default": {"endpoint": "https://acme.example/"}})
     assert said(capsys, "import", "acme")["imported"] == ["acme"]
-    assert said(capsys, "list")[0]["canSend"] is True
+    assert imported(capsys)[0]["canSend"] is True
 
 
 def test_what_new_writes_is_a_kit_that_can_be_imported_and_shown(
@@ -132,9 +138,9 @@ def test_what_new_writes_is_a_kit_that_can_be_imported_and_shown(
     assert capsys.readouterr().out == "kits imported: 1; ready to send: 1\n"
     assert main(["kits", "show", "acme-ads"]) == 0
     page = capsys.readouterr().out
-    assert "API_TOKEN  required; for example my-api-token" in page
-    assert "REGION     default 'eu'; Where the account lies." in page
-    assert "identify: PUT https://$$REGION$$.vendor.example/v1/people" in page
+    assert re.search("API_TOKEN +required; for example 'my-api-token'; secret", page)
+    assert re.search(r"BASE_URL +default 'https://eu\.vendor\.example'.*; Of your region\.", page)
+    assert "identify: PUT $$BASE_URL$$/$$VERSION$$/people/{{userId}}" in page
     assert "API_TOKEN: {env: ACME_ADS_API_TOKEN}" in page
     assert main(["kits", "new", "other", "--out", "a.yaml"]) == 1
     assert "a.yaml: exists already" in capsys.readouterr().err
@@ -163,7 +169,7 @@ def test_a_bad_kit_is_refused_with_all_reasons_and_the_others_are_kept(
     )
     (folder / "code.yaml").write_text(
         text.replace("name: good", "name: code").replace(
-            "    batchSize: 1 ", "    transform: {lang: lua, body: 'return )'}\n    batchSize: 1 "
+            "    batchSize: 100", "    transform: {lang: lua, body: 'return )'}\n    batchSize: 100"
         )
     )
     capsys.readouterr()
@@ -178,7 +184,7 @@ def test_a_bad_kit_is_refused_with_all_reasons_and_the_others_are_kept(
     assert "another kit of the same name" in failed["good"][0]
     assert "global.mappings[1].transforms[0]" in failed["lua"][0]
     assert failed["code"][0].startswith("connection.default.transform: line 1: ")
-    assert [one["name"] for one in said(capsys, "list")] == ["good"]
+    assert [one["name"] for one in imported(capsys)] == ["good"]
     assert main(["kits", "import", "kits"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "kits imported: 1; ready to send: 1\n"

@@ -66,7 +66,9 @@ BODIES = st.one_of(
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 every_destination = pytest.mark.parametrize("kind", DESTINATIONS, ids=lambda kind: kind.kind)
-every_channel = pytest.mark.parametrize("kind", CHANNELS, ids=lambda kind: kind.kind)
+# What needs no server: the others are tested against theirs, in tests/channels.
+LOCAL_CHANNELS = [kind for kind in CHANNELS if kind.kind in ("file", "stdout")]
+every_local_channel = pytest.mark.parametrize("kind", LOCAL_CHANNELS, ids=lambda kind: kind.kind)
 
 
 def convert(kind: Kind, values: dict[str, Any]) -> Any:
@@ -113,7 +115,8 @@ def test_an_example_gives_exactly_what_it_says(kind: Kind, example: Example) -> 
         assert example.request is not None
         assert destination.build(mapped(example), example_attempt(example)) == example.request
     else:
-        assert example.text == b"".join(event.body + b"\n" for event in mapped(example))
+        channel = kind(convert(kind, example.settings))
+        assert channel.encode(mapped(example)) == example.text
 
 
 @every_destination
@@ -234,6 +237,13 @@ def test_the_kinds_that_send_http_have_secrets_and_the_shared_settings_have_the_
     assert secret_fields(Settings) == {"params"}
 
 
+def test_a_channel_that_needs_a_server_is_tested_against_one() -> None:
+    folder = Path(__file__).parent.parent / "channels"
+    for kind in CHANNELS:
+        name = kind.__module__.rpartition(".")[2]
+        assert kind in LOCAL_CHANNELS or (folder / f"test_{name}.py").exists(), kind.kind
+
+
 # What a channel needs to run here, and how to read what it wrote. A new channel adds its line.
 CHANNEL_SETTINGS: dict[str, dict[str, str]] = {"file": {"path": "out.ndjson"}, "stdout": {}}
 
@@ -258,7 +268,7 @@ time.sleep(60)
 """
 
 
-@every_channel
+@every_local_channel
 def test_a_channel_returns_one_outcome_per_event_and_survives_being_reopened(
     kind: type[Channel[Any]], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -276,7 +286,7 @@ def test_a_channel_returns_one_outcome_per_event_and_survives_being_reopened(
     assert written == expected
 
 
-@every_channel
+@every_local_channel
 def test_what_a_channel_called_delivered_is_there_after_a_kill(
     kind: type[Channel[Any]], tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -69,7 +69,8 @@ def test_path_encoding_leaves_what_ends_no_field() -> None:
 
 
 def test_a_form_is_told_by_encoding_or_by_the_content_type() -> None:
-    typed = {"headers": [{"key": "content-type", "value": "application/x-www-form-urlencoded"}]}
+    header = {"key": "content-type", "value": "application/x-www-form-urlencoded"}
+    typed: dict[str, Any] = {"headers": [header]}
     for destination in (kit(encoding="form"), kit(**typed)):
         request = only(destination, shaped({"a": "b c", "n": 1.5}))
         assert request.body == b"a=b+c&n=1.5"
@@ -193,8 +194,9 @@ def test_an_event_goes_to_the_request_of_its_name(type_: str, name: str, path: s
 
 
 def ids_of(request: Request) -> list[str]:
-    body = msgspec.json.decode(request.body)
-    return [one["id"] for one in (body if isinstance(body, list) else [body])]
+    body: Any = msgspec.json.decode(request.body)
+    found = cast("list[Any]", body if isinstance(body, list) else [body])
+    return [one["id"] for one in found]
 
 
 def test_no_event_overtakes_another_of_its_user() -> None:
@@ -475,12 +477,12 @@ def test_a_batch_answer_condemns_single_events_by_position_or_by_index() -> None
     }  # fmt: skip
     body = {"events": [{"status": "ok"}, {"status": "failed", "why": "old"}, {"status": "ok"}]}
     assert answered(by_position, by_json(body), 3) == [
-        Delivered(), Rejected('HTTP 200, why is "old"'), Delivered(),
+        Delivered(), Rejected('HTTP 200, why is "old"', is_sure=True), Delivered(),
     ]  # fmt: skip
     by_index = {"events": {"path": "errors", "index": "i"}}
     body = {"errors": [{"i": 2}, {"i": 9}, {"i": "x"}, {}]}
     assert answered(by_index, by_json(body), 3) == [
-        Delivered(), Delivered(), Rejected("HTTP 200"),
+        Delivered(), Delivered(), Rejected("HTTP 200", is_sure=True),
     ]  # fmt: skip
     assert answered(by_index, Response(200, {}, b"<html>"), 2) == [Delivered()] * 2
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.forwarding import Rig, destination, event, run, snapshot
-from trunkline.forwarder.decide import REASONS, decider
+from trunkline.forwarder.decide import REASONS, SUPPRESSED, decider
 from trunkline.model.record import Routing
 from trunkline.model.snapshot import Filter
 from trunkline.state.forwarder import unpack_offsets
@@ -43,6 +43,20 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("consent", {"consent": ("ads",)}, {"consent": {"explicit": "true", "optOut": {}}}),
     ("", {"consent": ("ads",)}, {"consent": {"explicit": True, "optOut": {"ads": False}}}),
     ("", {"consent": ("ads",)}, {"consent": {"optOut": ["ads"], "categoryPreferences": 7}}),
+    ("consent", {"consent": ("ads",)}, {"consent": {"deniedConsentIds": ["x", "ADS"]}}),
+    ("", {"consent": ("ads",)}, {"consent": {"allowedConsentIds": ["Ads"]}}),
+    ("", {"consent": ("ads",)}, {"consent": {"deniedConsentIds": ["other"]}}),
+    ("consent", {"consent": ("ads",)}, {"consent": {"allowedConsentIds": ["other"]}}),
+    ("", {"consent": ("ads",)}, {"consent": {"allowedConsentIds": [], "deniedConsentIds": 7}}),
+    ("consent", {"consent": ("a", "b")}, {"consent": {"allowedConsentIds": ["a"]}}),
+    ("consent", {"consent": ("ad_storage",)}, {"consent": {"ad_storage": "denied"}}),
+    ("", {"consent": ("ad_storage",)}, {"consent": {"ad_storage": "granted"}}),
+    ("consent", {"consent": ("ad_storage",)}, {"consent": {"AD_STORAGE": "CONSENT_DENIED"}}),
+    ("", {"consent": ("ad_storage",)}, {"consent": {"ad_user_data": "denied"}}),
+    ("consent", {"consent": ("ad_storage",)}, {"consent": {"ad_storage": False}}),
+    ("", {"consent": ("a",)}, {"consent": {"explicit": True, "a": "granted"}}),
+    ("consent", {"consent": ("a",)}, {"consent": {"a": "granted", "optOut": {"a": True}}}),
+    ("", {"consent": ("a",)}, {"consent": {"a": {"granted": True}}}),
     ("historical", {}, {"historical": True}),
     ("", {"historical": True}, {"historical": True}),
 ]  # fmt: skip
@@ -60,7 +74,8 @@ def test_a_decision_has_the_reason_of_the_contract(
 
 
 def test_every_reason_is_decided_by_some_case() -> None:
-    assert {reason for reason, _, _ in CASES} - {""} == set(REASONS)
+    # Who is suppressed is the app's business, and no destination's: test_suppression.py.
+    assert {reason for reason, _, _ in CASES} - {""} == set(REASONS) - {SUPPRESSED}
 
 
 def test_filtered_events_stand_in_the_ledger_and_their_offsets_in_one_row_for_the_trace(

@@ -29,9 +29,11 @@ from tests.support.whole_node import (
 # Events that are retried leave the log for their lanes after a second, not a minute.
 SETTINGS = "[forwarder]\nwaiting_seconds = 1.0\n"
 ONE = {"batch_events_max": 1}
+JANE = "8c87b489ce35cf2e2f39f80e282cb2e804932a56a213983eeeb428407d43b52d"
 NO_TIME = {"retry_hours_max": 0.0003}  # a second
 ALL_REASONS = {
     "disabled", "filter: types", "filter: events", "filter: except", "integrations", "consent",
+    "suppressed",
 }  # fmt: skip
 
 
@@ -60,6 +62,8 @@ class Stage(WholeNode):
         yield made("events", filter={"events": ["Only This"]})
         yield made("except", filter={"except": ["Not This"]})
         yield made("consent", consent=["ads"])
+        denied = ["context.ip", "properties.*_token"]
+        yield made("guarded", deny_fields=denied, hash_fields="default", settings=ONE)
         yield made("strict", ONE)
         yield made("hasty", NO_TIME)
         yield made("parking", ONE)
@@ -173,6 +177,46 @@ def test_filtered_for_each_reason(
     told = stage.trace_of(message_id, destination)
     assert (told["outcome"], told["reason"]) == ("filtered", reason)
     assert message_id not in stage.receiver.shelf(f"/{destination}").events
+
+
+def test_a_suppressed_person_is_filtered_everywhere_until_freed(stage: Stage) -> None:
+    done = stage.say("suppress", "add", APP, "forgotten", "--email", "forgotten@example.com")
+    assert (done["changed"], done["live"]["waiting"]) == (2, 0)
+    before = {name: stage.line(name).filtered.get("suppressed", 0) for name in stage.destinations}
+    by_id = stage.track("forgotten")
+    by_address = stage.track("somebody", traits={"email": "Forgotten@Example.com"})
+    other = stage.track("remembered")
+    stage.has("/plain", other)
+    stage.until_settled("plain")
+    for name, count in before.items():
+        stage.until(
+            lambda name=name, count=count: (
+                stage.line(name).filtered.get("suppressed", 0) == count + 2
+            ),
+            f"{name} is told",
+        )
+    for message_id in (by_id, by_address):
+        assert message_id not in stage.receiver.shelf("/plain").events
+        told = stage.trace_of(message_id, "plain")
+        assert (told["outcome"], told["reason"]) == ("filtered", "suppressed")
+    assert stage.say("trace", by_id)["stages"][-1]["stage"] == "stored"
+    assert stage.say("suppress", "remove", APP, "forgotten")["changed"] == 1
+    stage.has("/plain", stage.track("forgotten"))
+
+
+def test_a_destination_sees_and_a_trace_shows_what_it_may(stage: Stage) -> None:
+    message_id = stage.track(
+        "guarded",
+        context={"ip": "203.0.113.7", "traits": {"email": "Jane@Example.com"}},
+        properties={"push_token": "t", "n": 1},
+    )
+    stage.has("/guarded", message_id)
+    stage.has("/plain", message_id)
+    stage.until_settled("guarded")
+    seen: Any = json.loads(stage.trace_of(message_id, "guarded")["request"]["body"])
+    assert "ip" not in seen["context"] and seen["properties"] == {"n": 1}
+    assert seen["context"]["traits"] == {"email": JANE}
+    assert "Jane@Example.com" in stage.trace_of(message_id, "plain")["request"]["body"]
 
 
 def test_the_reasons_of_filtering_are_the_ones_that_were_told(stage: Stage) -> None:

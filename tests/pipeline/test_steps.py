@@ -59,6 +59,27 @@ def test_routing_is_there_only_for_integrations_or_consent(world: World) -> None
     assert routings == [Routing({"All": False}, {}), Routing({}, consent), None]
 
 
+def test_consent_that_stands_as_lists_is_kept_beside_the_other(world: World) -> None:
+    managed = {"allowedConsentIds": ["a", 7], "deniedConsentIds": "b", "provider": "custom"}
+    world.accept(
+        event("m1", context={"consentManagement": managed}),
+        event("m2", context={"consentManagement": {}, "consent": {"a": "granted"}}),
+        event("m3", context={"consentManagement": ["a"]}),
+        event("m4", context={"consentManagement": managed, "consent": {"a": "denied"}}),
+    )
+    world.drain()
+    routings = [stored.routing for stored in world.outputs()]
+    lists = {"allowedConsentIds": ["a"], "deniedConsentIds": []}
+    assert routings == [
+        Routing({}, lists), Routing({}, {"a": "granted"}), None,
+        Routing({}, {"a": "denied", **lists}),
+    ]  # fmt: skip
+    assert (
+        "deniedConsentIds"
+        not in msgspec.json.decode(world.outputs()[3].event)["context"]["consent"]
+    )
+
+
 def test_an_id_comes_through_once_whichever_protocol_key_partition_or_step(world: World) -> None:
     world.accept(event("m1"), event("m1", protocol="tracking"))
     world.accept(event("m1", key="app"), partition=1)

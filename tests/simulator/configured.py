@@ -45,6 +45,7 @@ class Catalog:
         self._dice = dice
         # Its own dice, so that the seeds of before go on telling the stories that they told.
         self._playbook_dice = random.Random(f"playbooks {dice.getstate()[1][0]}")
+        self._pace_dice = random.Random(f"pace {dice.getstate()[1][0]}")
         self._clock = clock
         self._version = 0
         self._seen: dict[str, list[tuple[float, Snapshot]]] = {role: [] for role in roles}
@@ -151,6 +152,7 @@ class Catalog:
                 "batch_seconds_max": self._dice.choice((0.0, 0.0, 0.5)),
                 "concurrency_max": concurrency,
                 "timeout_seconds": self._dice.choice((1.0, 5.0)),
+                "requests_per_second_max": self._pace_dice.choice((None, None, None, 200, 20)),
             }
         )
 

@@ -32,7 +32,7 @@ class LosingProxy:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.read_body()
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_HEADERS}
                 status, answer = proxy.pass_on(self.path, headers, body)
                 if proxy.is_first(body, headers.get("Content-Encoding", "")):
@@ -43,6 +43,16 @@ class LosingProxy:
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def read_body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

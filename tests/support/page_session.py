@@ -23,7 +23,7 @@ from trunkline.kit.addresses import free_port
 BLOCK_SECONDS = 180.0
 EVENTUALLY_SECONDS = 90.0
 STOP_SECONDS = 20.0
-_PORT = re.compile(r"(?<=127\.0\.0\.1)(:|\", |\", port: )(\d{4,5})\b")
+_PORT = re.compile(r"((?<=127\.0\.0\.1)(?::|\", |\", port: )|(?<=--)port )(\d{4,5})\b")
 # -o: the virtual environment is the one this test runs in; make does not have to look after it.
 PREAMBLE = 'make() { command make -o .venv/.ready "$@"; }; export -f make; set -E; FAILED=0\n'
 

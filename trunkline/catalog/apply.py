@@ -17,6 +17,7 @@ from trunkline.catalog.announce import Live, Mark, announce, mark_of
 from trunkline.catalog.check import Kinds, WorkspaceError, read_workspace, trust_code
 from trunkline.catalog.complete import Generated, complete
 from trunkline.catalog.database import CatalogError, write_session
+from trunkline.catalog.kit_choice import forget_unused_kits
 from trunkline.catalog.plan import Plan, plan_changes
 from trunkline.catalog.shaping import complete_shaping
 from trunkline.catalog.shaping_checks import LoadCode
@@ -81,6 +82,7 @@ class Change(Struct):
         # Never the same mark twice, also when the clock stands still or goes back.
         self.row.changed_ms = max(self.now_ms, self.row.changed_ms + 1)
         self.session.flush()
+        forget_unused_kits(self.session)
         return mark_of(self.row)
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import msgspec.inspect as mi
@@ -22,12 +22,15 @@ from trunkline.catalog.playbook_text import read_playbook, report
 from trunkline.catalog.shaping_checks import LoadCode, check_shaping, unused_params
 from trunkline.catalog.shaping_params import Shaping, given_params, takes_kit
 from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
-from trunkline.catalog.yaml_text import YamlError, read_yaml
 from trunkline.kit.destination import Channel, Destination, Settings
+from trunkline.kit.protection import PATHS_MAX, path_problem
+from trunkline.kit.yaml_text import YamlError, read_yaml
+from trunkline.kits.kit import Kit
 from trunkline.model.snapshot import fold_name
 from trunkline.playbook.program import Problem
 
 Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
+FindKit = Callable[[str], Kit | None]
 Tree = dict[str, Any]
 
 _SLUG = re.compile(r"[a-z]{5}\Z")
@@ -55,16 +58,31 @@ def trust_code(playbook: bytes, params: Mapping[str, str]) -> Sequence[Problem]:
     return ()
 
 
+def know_no_kit(name: str) -> Kit | None:  # noqa: ARG001
+    """Know nothing of a kit: for `apply`, which judges params by what the catalog has."""
+    return None
+
+
+class _Tools(NamedTuple):
+    """What destinations are checked with."""
+
+    kinds: Kinds
+    load_code: LoadCode
+    find_kit: FindKit
+
+
 def read_workspace(
     text: str,
     kinds: Kinds,
     environ: Mapping[str, str],
     base: Path,
     load_code: LoadCode = trust_code,
+    find_kit: FindKit = know_no_kit,
 ) -> Reading:
     """Read a workspace file. `base` is the folder that `{file: PATH}` starts at. Never raises.
 
-    `load_code` loads a playbook's code where it will run, and says what is wrong with it.
+    `load_code` loads a playbook's code where it will run, and says what is wrong with it;
+    `find_kit` tells what a kit's name means, where the params for it are to be judged.
     """
     context = Context(environ, base)
     try:
@@ -75,7 +93,8 @@ def read_workspace(
         return Reading(None, ("workspace: is empty; expected at least apps: []; write it",), ())
     tree = conform(raw, _workspace_type(), Place(), context)
     if isinstance(tree, dict):
-        _check_apps(cast(Tree, tree), kinds, context, load_code)
+        tools = _Tools(kinds, load_code, find_kit)
+        _check_apps(cast(Tree, tree), tools, context)
     workspace = None if context.problems else msgspec.convert(tree, Workspace)
     return Reading(workspace, tuple(context.problems), tuple(context.warnings))
 
@@ -99,7 +118,7 @@ def _entries(parent: Tree, place: Place, key: str) -> Iterator[tuple[Tree, Place
             yield entry, place.key(key).item(index, entry)
 
 
-def _check_apps(tree: Tree, kinds: Kinds, context: Context, load_code: LoadCode) -> None:
+def _check_apps(tree: Tree, tools: _Tools, context: Context) -> None:
     apps = list(_entries(tree, Place(), "apps"))
     _check_unique(apps, "id", context)
     _check_unique(apps, "name", context)
@@ -109,7 +128,7 @@ def _check_apps(tree: Tree, kinds: Kinds, context: Context, load_code: LoadCode)
         _check_overlap(app.get("s2s"), place.key("s2s"), "dev_key", context)
         _check_keys(app, place, secrets, context)
         _check_events(app, place, context)
-        _check_destinations(app, place, kinds, context, load_code)
+        _check_destinations(app, place, tools, context)
 
 
 def _check_unique(
@@ -202,19 +221,31 @@ def _check_events(app: Tree, place: Place, context: Context) -> None:
             )
 
 
-def _check_destinations(
-    app: Tree, place: Place, kinds: Kinds, context: Context, load_code: LoadCode
-) -> None:
+def _check_destinations(app: Tree, place: Place, tools: _Tools, context: Context) -> None:
     destinations = list(_entries(app, place, "destinations"))
     _check_unique(destinations, "id", context)
     for destination, at in destinations:
         known = len(context.problems)
-        settings_type = _check_kind(destination, at, kinds, context)
+        _check_paths(destination, at, context)
+        settings_type = _check_kind(destination, at, tools.kinds, context)
         if "playbook" in destination:
             tree = read_playbook(destination["playbook"], at.key("playbook"), context)
             destination["playbook"] = tree if isinstance(tree, dict) else None
         if settings_type is not None and len(context.problems) == known:
-            _check_shaping(destination, at, settings_type, context, load_code)
+            _check_shaping(destination, at, settings_type, tools, context)
+
+
+def _check_paths(destination: Tree, at: Place, context: Context) -> None:
+    for key in ("deny_fields", "hash_fields"):
+        given: Any = destination.get(key)
+        paths = cast(list[Any], given) if isinstance(given, list) else []
+        if len(paths) > PATHS_MAX:
+            came, advice = f"a list of {len(paths)}", "cover several with a `*`"
+            context.wrong(at.key(key), came, f"at most {PATHS_MAX} paths", advice)
+        for index, path in enumerate(paths):
+            problem = path_problem(path) if isinstance(path, str) else ""
+            if problem:
+                context.wrong(at.key(key).item(index, path), show(path), problem, "correct it")
 
 
 def _check_kind(
@@ -241,28 +272,33 @@ def _check_shaping(
     destination: Tree,
     at: Place,
     settings_type: type[Settings],
+    tools: _Tools,
     context: Context,
-    load_code: LoadCode,
 ) -> None:
     given = destination.get("settings", {})
     settings = cast(Tree, given) if isinstance(given, dict) else {}
     if takes_kit(settings_type):
-        # Some params are those of the kit's connection: `apply`, which has the kits, checks them.
         if "connection" in settings:
             expected = "it left out: the kit brings it"
             context.wrong(at.key("settings").key("connection"), "set", expected, "remove it")
+        # What `apply` judges by what is deployed too is judged here by the file and the kit alone.
+        kit = tools.find_kit(str(settings.get("kit")))
+        if kit is not None:
+            own = destination.get("playbook")
+            shaping = Shaping(own, kit.settings_connection, given_params(settings))
+            check_params(shaping, at, context.problems, tools.load_code)
         return
     shaping = Shaping(destination.get("playbook"), None, given_params(settings))
-    check_params(shaping, at, context.problems, load_code)
+    check_params(shaping, at, context.problems, tools.load_code)
     params = at.key("settings").key("params")
-    context.warnings += [params.says(sentence) for sentence in unused_params(shaping)]
+    context.warnings += [params.key(name).says(told) for name, told in unused_params(shaping)]
 
 
 def check_params(shaping: Shaping, at: Place, problems: list[str], load_code: LoadCode) -> None:
     """Tell what is wrong between a destination's playbook, its connection and its params."""
-    missing, wrong = check_shaping(shaping, load_code)
+    unusable, wrong = check_shaping(shaping, load_code)
     params = at.key("settings").key("params")
-    problems += [params.says(sentence) for sentence in missing]
+    problems += [params.key(name).says(sentence) for name, sentence in unusable]
     report(tuple(wrong), at.key("playbook"), problems)
 
 

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from trunkline.catalog.formats import FORMATS, parse_instant
 from trunkline.catalog.workspace import Instant, SecretText
-from trunkline.catalog.yaml_text import resolve_scalar
+from trunkline.kit.yaml_text import resolve_scalar
 
 SECRET_FILE_BYTES_MAX = 65_536
 SHOWN_MAX = 60

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from trunkline.catalog.database import read_session
 from trunkline.catalog.formats import format_instant
-from trunkline.catalog.revision_rows import newest_kits
+from trunkline.catalog.kit_choice import KitChoice
 from trunkline.catalog.store import read_stored
 from trunkline.catalog.vault import open_vault
 from trunkline.catalog.workspace import (
@@ -26,8 +26,8 @@ from trunkline.catalog.workspace import (
     Workspace,
     fields_of,
 )
-from trunkline.catalog.yaml_text import resolve_scalar
 from trunkline.kit.clock import Clock
+from trunkline.kit.yaml_text import resolve_scalar
 from trunkline.state.home import Home
 
 REFERENCE_HEADER = "# Secrets are references: set these variables before you apply this file.\n"
@@ -58,11 +58,11 @@ def export_workspace(home: Home, clock: Clock, *, reveal: bool = False) -> Expor
             return render(Workspace(apps=()), reveal=reveal)
         vault = open_vault(home.key_file, may_create=False)
         stored = read_stored(session, vault, clock.now_ms())
-        newest = newest_kits(session)
-    return render(_without_newest(stored.workspace, newest), reveal=reveal)
+        workspace = _without_current(stored.workspace, KitChoice(session))
+    return render(workspace, reveal=reveal)
 
 
-def _without_newest(workspace: Workspace, newest: dict[str, str]) -> Workspace:
+def _without_current(workspace: Workspace, kits: KitChoice) -> Workspace:
     """Leave the digest of a kit out where it is what leaving it out means."""
     replace = msgspec.structs.replace
     apps = [
@@ -70,7 +70,7 @@ def _without_newest(workspace: Workspace, newest: dict[str, str]) -> Workspace:
             app,
             destinations=tuple(
                 replace(found, kit_digest=None)
-                if found.kit_digest == newest.get(str(found.settings.get("kit")))
+                if found.kit_digest == kits.current(str(found.settings.get("kit")))
                 else found
                 for found in app.destinations
             ),

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from trunkline.catalog.conform import INVALID, Context, Invalid, Place, show
-from trunkline.catalog.yaml_text import YamlError, read_yaml
+from trunkline.kit.yaml_text import YamlError, read_yaml
 from trunkline.playbook.check import parse_playbook, playbook_json
 from trunkline.playbook.program import PlaybookError, Problem
 

@@ -18,6 +18,7 @@ from trunkline.catalog.database import CatalogError
 from trunkline.catalog.shaping_params import Shaping, given_params
 from trunkline.catalog.tables import DeploymentRow, DestinationRow, KitRow, RevisionRow
 from trunkline.catalog.workspace import DestinationSpec
+from trunkline.kits.kit import settings_connection
 
 Tree = dict[str, Any]
 DIGEST_CHARACTERS = 16
@@ -96,7 +97,7 @@ def shaping_of(session: Session, spec: DestinationSpec, playbook: Tree | None) -
     if spec.kit_digest is None:
         return Shaping(playbook, None, given)
     kit = read_kit_content(session, str(spec.settings["kit"]), spec.kit_digest) or {}
-    return Shaping(playbook or kit.get("playbook"), kit.get("connection"), given)
+    return Shaping(playbook or kit.get("playbook"), settings_connection(kit), given)
 
 
 def read_kit_content(session: Session, name: str, digest: str) -> Tree | None:

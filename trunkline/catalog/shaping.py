@@ -9,12 +9,14 @@ What a file says of playbooks, and what it comes to:
 - both: a revision that holds just that; one above all there are is made under its number;
 - `playbook: null`: the kind's own form.
 
-A kit is taken as it was imported last, unless `kit_digest` names another content of it.
+A kit is taken as it was imported last, or as it is shipped where none of that name was imported,
+unless `kit_digest` names another content of it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -23,16 +25,15 @@ from sqlalchemy.orm import Session
 
 from trunkline.catalog.check import Kinds, check_params
 from trunkline.catalog.conform import Place, suggest
+from trunkline.catalog.kit_choice import KitChoice
 from trunkline.catalog.revision_rows import (
     content_of,
     decode_tree,
     digest_of,
     find_revision,
-    newest_kits,
     next_number,
     number_of_digest,
     numbers_of,
-    read_kit_content,
     read_uids,
     shaping_of,
     unknown_revision,
@@ -97,7 +98,7 @@ class _Completion:
             for destination in app.destinations
         }
         self._uids = read_uids(session)
-        self._kits = newest_kits(session)
+        self._kits = KitChoice(session)
 
     def app(self, app: AppSpec, place: Place) -> AppSpec:
         destinations = tuple(
@@ -143,20 +144,21 @@ class _Completion:
                 )
             return None
         name = str(spec.settings.get("kit"))
-        if name not in self._kits:
-            advice = suggest(name, self._kits, "import it with `trunkline kits import`")
+        current = self._kits.current(name)
+        if current is None:
+            names = self._kits.names
+            advice = suggest(name, names, "import it with `trunkline kits import`")
             _wrong(
                 "settings.kit",
-                f"is {json.dumps(name)}, which is not imported; expected "
-                f"{_listed(self._kits, 'a kit')}; {advice}",
+                f"is {json.dumps(name)}, which is neither shipped nor imported; expected "
+                f"{_listed(names, 'a kit')}; {advice}",
             )
-        digest = spec.kit_digest or self._kits[name]
-        if read_kit_content(self._session, name, digest) is None:
+        digest = spec.kit_digest or current
+        if not self._kits.take(name, digest):
             _wrong(
                 "kit_digest",
                 f"is {digest}, which no kit {name} of this home has; expected "
-                f"{self._kits[name]}, the one imported last; import that content, or leave it "
-                "out",
+                f"{current}, the one it has now; import that content, or leave it out",
             )
         return digest
 
@@ -267,7 +269,7 @@ class _Completion:
         if spec.kit_digest is None:
             return
         params = place.key("settings").key("params")
-        self.warnings += [params.says(sentence) for sentence in unused_params(shaping)]
+        self.warnings += [params.key(name).says(told) for name, told in unused_params(shaping)]
         if len(self.problems) == known:
             wrong = _wrong_connection(spec, shaping, self._kinds[spec.kind])
             self.problems += [place.key("settings").key("kit").says(told) for told in wrong]
@@ -290,8 +292,8 @@ def _deployed(known: DestinationSpec | None) -> tuple[Tree | None, int | None]:
     return cast(Tree | None, known.playbook), known.revision
 
 
-def _listed(names: dict[str, str], what: str) -> str:
-    shown = ", ".join([*names][:LISTED_MAX])
+def _listed(names: Sequence[str], what: str) -> str:
+    shown = ", ".join(names[:LISTED_MAX])
     return f"one of {shown}" if shown else what
 
 

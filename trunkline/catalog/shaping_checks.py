@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trunkline.catalog.shaping_params import Shaping
-from trunkline.kits.params import Param
+from trunkline.kits.params import Param, param_problems
 from trunkline.playbook.check import needs_code, parse_playbook, playbook_json
 from trunkline.playbook.compile import compile_playbook
 from trunkline.playbook.program import Moment, PlaybookError, Problem
@@ -22,16 +22,21 @@ SHOWN_PARAMS_MAX = 20
 HIDDEN_CHARACTERS_MIN = 4  # a shorter value stands in half of all words
 
 
-def check_shaping(shaping: Shaping, load_code: LoadCode) -> tuple[list[str], list[Problem]]:
-    """Return what is wrong with the params, as sentences, and with the playbook.
+ParamProblem = tuple[str, str]  # the param's name, and the sentence
 
-    A playbook is compiled only where every param has a value. Code of an operator is never loaded
-    here: `load_code` has that done in a jail.
+
+def check_shaping(
+    shaping: Shaping, load_code: LoadCode
+) -> tuple[list[ParamProblem], list[Problem]]:
+    """Return what is wrong with the params, and with the playbook.
+
+    A playbook is compiled only where every param has a value that it may have. Code of an operator
+    is never loaded here: `load_code` has that done in a jail.
     """
-    missing = _missing_params(shaping)
+    wrong = [*_missing_params(shaping), *param_problems(shaping.params, shaping.given)]
     tree = shaping.whole_playbook
-    if missing or tree is None:
-        return missing, []
+    if wrong or tree is None:
+        return wrong, []
     try:
         playbook = parse_playbook(tree)
         compile_playbook(playbook, shaping.values, _Unread())
@@ -46,27 +51,36 @@ def check_shaping(shaping: Shaping, load_code: LoadCode) -> tuple[list[str], lis
     ]
 
 
-def unused_params(shaping: Shaping) -> list[str]:
-    """Return a sentence for each value that is given to nobody."""
+def unused_params(shaping: Shaping) -> list[ParamProblem]:
+    """Return a name and a sentence for each value that is given to nobody."""
     if shaping.playbook is None and shaping.connection is None:
         return []
     names = [param.name for param in shaping.params]
+    what = "playbook" if shaping.connection is None else "kit"
     return [
-        f"{name} is the name of no param of its playbook{_near(name, names)}"
+        (name, f"is the name of no param of its {what}{_near(name, names)}")
         for name in shaping.given
         if name not in names
     ]
 
 
-def _missing_params(shaping: Shaping) -> list[str]:
+def _missing_params(shaping: Shaping) -> list[ParamProblem]:
     names = [param.name for param in shaping.params]
     extra = [name for name in shaping.given if name not in names]
     return [
-        f"{param.name} is missing; expected a value for $${param.name}$${_example(param)}; "
-        + _advice(param.name, extra)
+        (
+            param.name,
+            f"is missing; expected {_wanted(param)}{_example(param)}; "
+            + _advice(param.name, extra),
+        )
         for param in shaping.params
         if param.is_required and param.name not in shaping.given
     ]
+
+
+def _wanted(param: Param) -> str:
+    """Say what a value is to be, in the kit's words where it has some."""
+    return param.expected or f"a value for $${param.name}$$"
 
 
 def _example(param: Param) -> str:

@@ -17,6 +17,9 @@ from trunkline.kits.params import Param, merge_params, param_values, read_params
 from trunkline.playbook.nodes import Node
 
 Tree = dict[str, Any]
+PARAM_FIELDS = frozenset(  # what a playbook says of a param; a connection may say more
+    {"name", "exampleValue", "defaultValue", "description", "isOptional", "isSensitive"}
+)
 
 
 class Shaping(Struct, frozen=True):
@@ -32,7 +35,7 @@ class Shaping(Struct, frozen=True):
     @property
     def params(self) -> tuple[Param, ...]:
         """The params that playbook and connection declare."""
-        return merge_params(*(declared_params(part) for part in (self.playbook, self.connection)))
+        return merge_params(*(declared_params(part) for part in (self.connection, self.playbook)))
 
     @property
     def values(self) -> dict[str, str]:
@@ -47,7 +50,11 @@ class Shaping(Struct, frozen=True):
             return self.playbook
         own = _declarations(self.playbook)
         named = {entry.get("name") for entry in own}
-        more = [e for e in _declarations(self.connection) if e.get("name") not in named]
+        more = [
+            {key: value for key, value in entry.items() if key in PARAM_FIELDS}
+            for entry in _declarations(self.connection)
+            if entry.get("name") not in named
+        ]
         return {**self.playbook, "params": [*own, *more]}
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from trunkline.catalog.revision_rows import read_contents, read_kits_by_digest
 from trunkline.catalog.shaping_params import Shaping, given_params
 from trunkline.catalog.store import group, rows_of, unseal_settings, version_row
+from trunkline.catalog.suppression_rows import read_suppressed
 from trunkline.catalog.tables import (
     AppRow,
     DestinationRow,
@@ -25,6 +26,8 @@ from trunkline.catalog.tables import (
 )
 from trunkline.catalog.vault import Vault, replace_private
 from trunkline.catalog.workspace import reveal
+from trunkline.kit.suppression import PURPOSE
+from trunkline.kits.kit import settings_connection
 from trunkline.model.snapshot import (
     S2S,
     App,
@@ -64,10 +67,12 @@ def build_snapshot(session: Session, vault: Vault) -> Snapshot:
     events = group(rows_of(session, EventRow, EventRow.id), "app_id")
     destinations = group(rows_of(session, DestinationRow, DestinationRow.uid), "app_id")
     shapes = _Shapes(session, [row for rows in destinations.values() for row in rows])
+    people = read_suppressed(session)
     return Snapshot(
         version=catalog.version,
         organisation=catalog.organisation,
         plan=Plan(tuple(catalog.features), catalog.events_per_month_max),
+        suppression_key=vault.derive(PURPOSE) if people else b"",
         apps=tuple(
             _app(
                 row,
@@ -75,6 +80,7 @@ def build_snapshot(session: Session, vault: Vault) -> Snapshot:
                 tuple(_key(key, _secrets(secrets[key.id], since_ms)) for key in keys[row.id]),
                 tuple(_event(event) for event in events[row.id]),
                 tuple(_destination(found, shapes, vault) for found in destinations[row.id]),
+                people.get(row.id, b""),
             )
             for row in rows_of(session, AppRow, AppRow.since, AppRow.id)
         ),
@@ -92,6 +98,7 @@ def _app(
     keys: tuple[Key, ...],
     events: tuple[EventDefinition, ...],
     destinations: tuple[Destination, ...],
+    suppressed: bytes,
 ) -> App:
     return App(
         id=row.id,
@@ -107,6 +114,7 @@ def _app(
         keys=keys,
         events=events,
         destinations=destinations,
+        suppressed=suppressed,
     )
 
 
@@ -150,8 +158,9 @@ class _Shapes:
             return settings, own
         kit = self._kits[_kit_key(row)]
         playbook = msgspec.json.decode(own) if own else kit["playbook"]
-        shaping = Shaping(playbook, kit["connection"], given_params(settings))
-        filled = {**settings, "connection": kit["connection"], "params": shaping.values}
+        connection = settings_connection(kit)
+        shaping = Shaping(playbook, connection, given_params(settings))
+        filled = {**settings, "connection": connection, "params": shaping.values}
         return filled, msgspec.json.encode(shaping.whole_playbook)
 
 
@@ -182,7 +191,15 @@ def _destination(row: DestinationRow, shapes: _Shapes, vault: Vault) -> Destinat
         revision=row.revision,
         shadow=shapes.content(row, row.shadow_revision),
         shadow_revision=row.shadow_revision,
+        deny_fields=tuple(row.deny_fields),
+        hash_fields=_hash_fields(row.hash_fields),
     )
+
+
+def _hash_fields(given: str | list[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return () if given == "none" else (given,)
+    return tuple(given)
 
 
 def write_cache(home: Home, vault: Vault, snapshot: Snapshot) -> None:

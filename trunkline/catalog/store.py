@@ -202,11 +202,17 @@ def _destination_spec(row: DestinationRow, playbook: str | None, vault: Vault) -
         order=row.event_order,  # pyright: ignore[reportArgumentType] checked when stored
         consent=tuple(row.consent),
         historical=row.historical,
+        deny_fields=tuple(row.deny_fields),
+        hash_fields=_hash_fields(row.hash_fields),
         revision=row.revision or None,
         shadow=row.shadow_revision or None,
         kit_digest=row.kit_digest,
         playbook=None if playbook is None else decode_tree(playbook),
     )
+
+
+def _hash_fields(stored: str | list[str]) -> Any:  # checked when stored
+    return stored if isinstance(stored, str) else tuple(stored)
 
 
 # ── settings: what is secret in them stands sealed, beside the rest ──

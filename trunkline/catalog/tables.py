@@ -102,6 +102,16 @@ class RevokedRow(Table):
     revoked_ms: Mapped[int] = mapped_column(BigInteger)
 
 
+class SuppressionRow(Table):
+    """A person whose events go nowhere, as a keyed digest. `kind`: user, anonymous or email."""
+
+    __tablename__ = "suppression"
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    added_ms: Mapped[int] = mapped_column(BigInteger)
+
+
 class EventRow(Table):
     """An event that a person defined."""
 
@@ -142,6 +152,8 @@ class DestinationRow(Table):
     event_order: Mapped[str] = mapped_column(String(16))
     consent: Mapped[list[str]] = mapped_column(JSON)
     historical: Mapped[bool]
+    deny_fields: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    hash_fields: Mapped[list[str] | str] = mapped_column(JSON, server_default='"none"')
     revision: Mapped[int] = mapped_column(Integer, server_default="0")
     shadow_revision: Mapped[int] = mapped_column(Integer, server_default="0")
     kit_digest: Mapped[str | None] = mapped_column(String(16))
@@ -179,7 +191,11 @@ class DeploymentRow(Table):
 
 
 class KitRow(Table):
-    """A kit as it was imported. An older content stays while a destination works with it."""
+    """A content of a kit. One that is not the newest stays while a destination works with it.
+
+    That of a shipped kit is never the newest, so that an imported one goes before it;
+    `imported_ms` is 0.
+    """
 
     __tablename__ = "kit"
     name: Mapped[str] = mapped_column(String(128), primary_key=True)

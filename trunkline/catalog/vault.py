@@ -6,6 +6,7 @@ whole home has everything: that is what a backup is.
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -22,6 +23,7 @@ class Vault:
 
     def __init__(self, key: bytes, key_file: Path) -> None:
         self._fernet = Fernet(key)
+        self._key = key
         self._key_file = key_file
 
     def __repr__(self) -> str:
@@ -30,6 +32,10 @@ class Vault:
     def seal(self, data: bytes) -> bytes:
         """Return the data as only this key opens it."""
         return self._fernet.encrypt(data)
+
+    def derive(self, purpose: bytes) -> bytes:
+        """Return a key of 32 bytes for another purpose; it says nothing about this one."""
+        return hmac.digest(self._key, purpose, "sha256")
 
     def open(self, sealed: bytes) -> bytes:
         """Return what was sealed. Raises `VaultError`."""

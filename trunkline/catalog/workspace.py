@@ -145,6 +145,8 @@ class DestinationSpec(Struct, frozen=True, kw_only=True):
     order: Order = "user"
     consent: tuple[Name, ...] = ()
     historical: bool = False
+    deny_fields: tuple[str, ...] = ()  # paths
+    hash_fields: Literal["none", "default"] | tuple[str, ...] = "none"  # or paths
     revision: Annotated[int, Meta(ge=0, le=REVISION_NUMBER_MAX)] | None = None
     shadow: Revision | UnsetType | None = UNSET
     kit_digest: Annotated[str, _format("digest")] | None = None

@@ -190,6 +190,8 @@ class Writer:
         row.event_order = spec.order
         row.consent = list(spec.consent)
         row.historical = spec.historical
+        row.deny_fields = list(spec.deny_fields)
+        row.hash_fields = _plain_hashes(spec.hash_fields)
         row.kit_digest = spec.kit_digest
         row.shadow_revision = cast(int | None, spec.shadow) or 0
         before, row.revision = (row.revision if found else 0), spec.revision or 0
@@ -218,6 +220,10 @@ class Writer:
                 to_revision=row.revision,
             )
         )
+
+
+def _plain_hashes(given: str | Sequence[str]) -> str | list[str]:
+    return given if isinstance(given, str) else list(given)
 
 
 def revision_row(uid: int, number: int, content: str, cause: Cause, now_ms: int) -> RevisionRow:

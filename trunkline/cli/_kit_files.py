@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from trunkline.catalog.yaml_text import YamlError, read_yaml
 from trunkline.cli._frame import CommandError
+from trunkline.kit.yaml_text import YamlError, read_yaml
 from trunkline.kits.kit import PARTS, Kit, KitError, parse_kit
 from trunkline.kits.params import fill_params
 from trunkline.playbook.compile import compile_playbook

@@ -12,6 +12,7 @@ from trunkline.cli._frame import HOME_DEFAULT, CommandError, HomeOption, JsonOpt
 from trunkline.cli._playbook_bench import Bench
 from trunkline.cli._playbook_source import Source, from_file, from_revision, parse_params
 from trunkline.kit.destination import Mapped
+from trunkline.kit.protection import protect_all
 from trunkline.model.snapshot import Destination
 from trunkline.playbook.program import Shaped
 from trunkline.reports.revision_diff import SAME, RevisionDiff, compare_revisions
@@ -45,7 +46,7 @@ def diff(
         params = {**bench.params_of(found), **parse_params(param)}
         given = str(found.revision) if before is None else before
         sources = [_source(bench, found, each, params) for each in (given, after)]
-        events = bench.read_events((), last, found.app)
+        events = protect_all(found, bench.read_events((), last, found.app))
         told = compare_revisions(_pairs(bench, sources, events), examples)
     if json:
         say_json({"from": sources[0].told, "to": sources[1].told, **_tree(told)})

@@ -21,6 +21,7 @@ from trunkline.cli._playbook_source import (
     read_event,
 )
 from trunkline.kit.destination import Attempt, Mapped, delivery_id
+from trunkline.kit.protection import protect_all
 from trunkline.kit.times import parse_time_ms
 from trunkline.model.snapshot import Destination
 from trunkline.playbook.fixtures import Fixture, FixtureError, Verdict, judge, read_fixtures
@@ -76,6 +77,7 @@ def test(
         if event or message_id or last:
             events = [read_event(path) for path in event]
             events += bench.read_events(message_id, last, found.app if found else None)
+            events = protect_all(found, events) if found else events
             return _show_events(bench, source, found, events, json)
         return _run_fixtures(bench, source, _fixtures_of(file, fixtures), json)
 

@@ -8,19 +8,33 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.catalog.check import read_workspace
 from trunkline.catalog.database import CatalogError
+from trunkline.catalog.kits import choose_kit
 from trunkline.catalog.vault import VaultError
-from trunkline.catalog.yaml_text import CHARACTERS_MAX
-from trunkline.cli._frame import CommandError, JsonOption, say, say_json
+from trunkline.cli._frame import (
+    HOME_DEFAULT,
+    CommandError,
+    HomeOption,
+    JsonOption,
+    say,
+    say_json,
+)
 from trunkline.cli._jail import load_code
+from trunkline.kit.yaml_text import CHARACTERS_MAX
+from trunkline.kits.kit import Kit, KitError, parse_kit
 from trunkline.node import destination_kinds
+from trunkline.state.home import Home
 
 
-def command(file: Path, /, *, json: JsonOption = False) -> int:
+def command(file: Path, /, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) -> int:
     """Say everything that is wrong with a workspace file, at once, with paths. Changes nothing.
+
+    Params of kits are judged by the kits that are shipped, or imported into the home, if there is
+    one.
 
     Secrets given as {env: NAME} or {file: PATH} are looked up, so a missing one is told too. A
     secret that stands in the file is a warning.
@@ -32,9 +46,16 @@ def command(file: Path, /, *, json: JsonOption = False) -> int:
     file
         The workspace file.
     """
-    reading = read_workspace(
-        read_file(file), destination_kinds(), os.environ, file.parent, load_code
-    )
+    text = read_file(file)
+    with catalog_errors():
+        reading = read_workspace(
+            text,
+            destination_kinds(),
+            os.environ,
+            file.parent,
+            load_code,
+            lambda name: _find_kit(Home(home), name),
+        )
     if json:
         say_json(
             {
@@ -50,6 +71,15 @@ def command(file: Path, /, *, json: JsonOption = False) -> int:
         return say_problems(reading.problems)
     say(f"{file}: nothing wrong")
     return 0
+
+
+def _find_kit(home: Home, name: str) -> Kit | None:
+    """Return what a kit's name means in a home, which need not exist."""
+    found = choose_kit(home, name)
+    try:
+        return None if found is None else parse_kit(msgspec.json.decode(found.json))
+    except KitError:
+        return None  # `apply` says what is to be done about it
 
 
 def say_problems(problems: Sequence[str]) -> int:

@@ -1,11 +1,23 @@
-"""`trunkline destination`: state, lag, parked since when and why; pause, resume, probe."""
+"""`trunkline destination`: state, lag, why it is parked; pause, resume, probe; test and send."""
 
 from __future__ import annotations
 
-import cyclopts
+from pathlib import Path
+from typing import Annotated
 
+import cyclopts
+import msgspec
+
+from trunkline.cli._destination_trial import (
+    event_to_send,
+    say_step,
+    say_trial,
+    test_report,
+    with_tools,
+)
 from trunkline.cli._frame import (
     HOME_DEFAULT,
+    CommandError,
     HomeOption,
     JsonOption,
     open_home,
@@ -14,6 +26,7 @@ from trunkline.cli._frame import (
     say_json,
 )
 from trunkline.cli._node import ask_forwarder, find_destination, read_snapshot
+from trunkline.forwarder.trial import try_event
 from trunkline.kit.clock import SystemClock
 from trunkline.node import open_log
 from trunkline.reports.letters import list_destinations
@@ -83,6 +96,74 @@ def probe(name: str, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = Fals
     Example: trunkline destination probe crm
     """
     return _set(name, "probe", home, json)
+
+
+@command.command
+def test(name: str, /, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) -> int:
+    """Test a destination's connection: whether credentials and address are right; nothing counts.
+
+    A kit says how; a channel connects and looks whether what it needs is there. Exit 1 where the
+    test fails, or there is none.
+
+    Example: `trunkline destination test Shop/ads`
+
+    Parameters
+    ----------
+    name
+        The destination: ID or APP/ID.
+    """
+    place = open_home(home)
+    found = find_destination(read_snapshot(place), name)
+    report = test_report(place, found)
+    if json:
+        say_json({"id": found.id, "app": found.app, **msgspec.to_builtins(report)})
+        return 0 if report.ok else 1
+    for step in report.steps:
+        say_step(step)
+    say(f"{'✓' if report.ok else '✗'} {report.sentence}")
+    return 0 if report.ok else 1
+
+
+@command.command
+def send(
+    name: str,
+    /,
+    *,
+    event: Annotated[
+        Path | None, cyclopts.Parameter(help="A canonical event, as JSON or YAML.")
+    ] = None,
+    fixture: Annotated[
+        str | None, cyclopts.Parameter(help="A fixture of its kit, as if it happened now.")
+    ] = None,
+    home: HomeOption = HOME_DEFAULT,
+    json: JsonOption = False,
+) -> int:
+    """Send one event to a destination for real, past the log: what it is sent, answers, and means.
+
+    It is shaped and carried as any event, once. Nothing is written here; the vendor counts it.
+    Exit 1 where it was not delivered.
+
+    Example: `trunkline destination send Shop/ads --fixture purchase`
+
+    Parameters
+    ----------
+    name
+        The destination: ID or APP/ID.
+    """
+    place = open_home(home)
+    found = find_destination(read_snapshot(place), name)
+    mapped = event_to_send(place, found, event, fixture)
+    try:
+        trial = with_tools(place, lambda tools: try_event(found, mapped, tools))
+    except ValueError as error:
+        raise CommandError(f"{found.app}/{found.id} cannot send: {error}") from error
+    if json:
+        say_json(
+            {"id": found.id, "app": found.app, "delivered": trial.is_delivered, "trial": trial}
+        )
+    else:
+        say_trial(trial)
+    return 0 if trial.is_delivered else 1
 
 
 def _set(name: str, state: str, home: HomeOption, json: bool) -> int:

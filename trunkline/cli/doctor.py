@@ -7,10 +7,12 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct
 
+from trunkline.cli._ending_params import ending_params
 from trunkline.cli._frame import (
     HOME_DEFAULT,
     CommandError,
@@ -75,6 +77,7 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     yield from _ports(boot, is_running)
     yield _key_file(home)
     yield _catalog(home)
+    yield from _params(home)
     yield from _log(home, boot)
     yield from _destinations(home, boot)
 
@@ -158,6 +161,18 @@ def _catalog(home: Home) -> Finding:
         "catalog", "ok",
         f"snapshot {snapshot.version}: {len(snapshot.apps)} apps, {count} destinations",
     )  # fmt: skip
+
+
+def _params(home: Home) -> Iterator[Finding]:
+    """Tell of what vendors are about to end."""
+    try:
+        snapshot = read_snapshot(home)
+    except CommandError:
+        return
+    now_ms = SystemClock().now_ms()
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    for sentence in ending_params(snapshot, today):
+        yield Finding("params", "warning", sentence)
 
 
 def _log(home: Home, boot: Boot) -> Iterator[Finding]:

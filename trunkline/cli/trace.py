@@ -84,6 +84,8 @@ def print_destination(name: str, destination: DestinationTrace) -> None:
             f"      {attempt.at}  attempt {attempt.number}  {attempt.outcome}  {status}{took}"
             f"  {attempt.events} event{'s' if attempt.events != 1 else ''}{_by(attempt.revision)}"
         )
+    for change in destination.changes:
+        say(f"      {change}")
     if destination.failure is not None:
         say(f"      it was given: {destination.failure.input}")
         say(f"      so far: {msgspec.json.encode(destination.failure.partial).decode()}")

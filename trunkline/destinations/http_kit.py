@@ -16,60 +16,32 @@ playbook shapes events first; the connection then makes requests of them:
 
 One batch makes at most ten requests. What does not fit, and what follows a request of the same user
 that is to be repeated, is retried: order for each user holds. Answers mean what their status means,
-unless the kit has rules of its own.
+unless the kit has rules of its own. What the vendor's contract forbids is not sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from trunkline.kit.destination import (
-    REQUESTS_MAX,
     Attempt,
     Call,
     Destination,
     Example,
     Mapped,
-    NoAnswer,
     Request,
-    Response,
     Settings,
-    delivery_id,
 )
 from trunkline.kit.sample_events import PURCHASE, SIGN_UP
 from trunkline.kit.shaping import CodeSource
-from trunkline.kits.auth import token_request
-from trunkline.kits.connection import parse_connection
-from trunkline.kits.draft import (
-    Draft,
-    draft_of,
-    finish,
-    read_draft,
-    sign,
-    transform_values,
-)
-from trunkline.kits.filled import FilledRequest, fill_connection
-from trunkline.kits.parcel_outcomes import ParcelOutcomes
-from trunkline.kits.parcels import Entry, Parcel, Room, pack
-from trunkline.kits.request import Headers, event_headers
-from trunkline.kits.tokens import Tokens
-from trunkline.model.outcome import Outcome, Rejected
-from trunkline.playbook.program import CodeError
-
-_OAUTH2_REQUESTS = 4  # a token, the request, and both again after a 401
-
-Steps = Generator[Request | Call, Any, list[Outcome]]
-
-
-class Group(NamedTuple):
-    """What events must share to go in one request."""
-
-    request: str
-    headers: Headers
+from trunkline.kits.connection import Connection, parse_connection
+from trunkline.kits.exchange import Exchanges
+from trunkline.kits.filled import fill_connection
+from trunkline.model.outcome import Filtered, Outcome
 
 
 class HttpKitSettings(Settings, frozen=True, kw_only=True):
@@ -99,13 +71,24 @@ class HttpKitSettings(Settings, frozen=True, kw_only=True):
             "the kit says, whatever stands here. Left out: as many as the kit's `batchSize`.",
         ),
     ] = 0
+    unknown_outcome: Annotated[
+        Literal["", "retry", "give_up"],
+        Meta(
+            description="What becomes of events whose request was sent and whose answer was lost: "
+            "`retry` sends them again, which a vendor that does not deduplicate counts twice; "
+            "`give_up` makes dead letters of them. Left out: as the kit says."
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
-        connection = parse_connection(self.connection) if self.connection else None
+        connection = parse_connection(self.connection) if self.connection else Connection()
+        default = connection.default
         if self.batch_events_max == 0:
-            default = connection.default if connection is not None else None
             size = 1 if default is None else default.batch_max
             msgspec.structs.force_setattr(self, "batch_events_max", size)
+        if default is not None and self.requests_per_second_max is None:
+            rate = default.requests_per_second
+            msgspec.structs.force_setattr(self, "requests_per_second_max", rate)
 
 
 class HttpKit(Destination[HttpKitSettings]):
@@ -122,22 +105,15 @@ class HttpKit(Destination[HttpKitSettings]):
                 f"kit {settings.kit!r} has no connection here; import it with "
                 "`trunkline kits import` and apply the workspace file again"
             )
-        self._filled = fill_connection(parse_connection(settings.connection), settings.params)
-        self._requests = self._filled.requests()
-        self._tokens = Tokens()
+        filled = fill_connection(parse_connection(settings.connection), settings.params)
+        gives_up = filled.answers.gives_up_unknown
+        if settings.unknown_outcome:
+            gives_up = settings.unknown_outcome == "give_up"
+        self._exchanges = Exchanges(filled, settings.batch_events_max, gives_up_unknown=gives_up)
 
     def code(self) -> Mapping[str, CodeSource]:
         """Return the transforms of the kit's requests, by the names of the requests."""
-        return {
-            name: CodeSource(
-                one.spec.transform.lang,
-                one.spec.transform.body,
-                ("request", "batch"),
-                f"connection.{name}.transform",
-            )
-            for name, one in self._requests.items()
-            if one.spec.transform is not None
-        }
+        return self._exchanges.code()
 
     def build(self, events: Sequence[Mapped], attempt: Attempt) -> Request:
         """Return the first request that these events make.
@@ -145,114 +121,20 @@ class HttpKit(Destination[HttpKitSettings]):
         It is as it stands before the kit's transform, and without a token of OAuth 2. Raises
         `ValueError` where the events make none.
         """
-        parcel = self._pack(events)[0]
-        made = self._requests[parcel.key.request]
-        draft = draft_of(made, parcel.key.headers, [events[p].value for p in parcel.positions])
-        request = finish(draft, made, self._key(events, parcel, attempt))
-        return sign(request, made, draft, attempt, "(token)")
+        return self._exchanges.build(events, attempt)
 
     def exchange(
         self, events: Sequence[Mapped], attempt: Attempt
-    ) -> Generator[Request | Call, Any, Sequence[Outcome]]:
-        """Send what fits into ten requests, in order for each user; the rest is retried.
+    ) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
+        """Send what the contract allows and ten requests hold; the rest is retried.
 
-        Where one of several fails without an answer, what the others delivered stays delivered.
+        Order for each user holds. Where nothing may be sent it ends without a request.
         """
-        parcels = self._pack(events)
-        outcomes = ParcelOutcomes([event.user for event in events])
-        left = REQUESTS_MAX
-        for parcel in parcels:
-            made = self._requests[parcel.key.request]
-            left -= _OAUTH2_REQUESTS if made.spec.auth.oauth2 else 1
-            if left < 0 or outcomes.is_ended:
-                break
-            if outcomes.hold_back(parcel):
-                try:
-                    found = yield from self._send(made, events, parcel, attempt)
-                except (NoAnswer, CodeError) as failure:
-                    if len(parcels) == 1:
-                        raise
-                    found = _failed(failure, outcomes) * len(parcel.positions)
-                outcomes.write(parcel, found)
-        return outcomes.close(parcels)
+        return self._exchanges.exchange(events, attempt)
 
-    def _pack(self, events: Sequence[Mapped]) -> list[Parcel[Group]]:
-        return pack([self._entry(event) for event in events], self._room, REQUESTS_MAX)[0]
-
-    def _entry(self, event: Mapped) -> Entry[Group]:
-        made = self._filled.request_for(event.type, event.name)
-        headers: Headers = ()
-        if any(header.event_key for header in made.spec.headers):
-            headers = event_headers(made.spec.headers, event.event)
-        return Entry(Group(made.spec.name, headers), event.user, len(event.body))
-
-    def _room(self, group: Group) -> Room:
-        spec = self._requests[group.request].spec
-        return Room(min(spec.batch_max, self.settings.batch_events_max), spec.bytes_max)
-
-    def _key(self, events: Sequence[Mapped], parcel: Parcel[Group], attempt: Attempt) -> str:
-        """Return the idempotency key of a request: that of the attempt where it carries all."""
-        if len(parcel.positions) == len(events):
-            return attempt.delivery_id
-        ids = [event.message_id for event in events]
-        if len(set(ids)) == len(ids):
-            return delivery_id(attempt.destination, [ids[p] for p in parcel.positions])
-        # Several of these were made of one event: its id alone would be the key of each.
-        parts = [attempt.delivery_id, *map(str, parcel.positions)]
-        return delivery_id(attempt.destination, parts)
-
-    def _send(
-        self,
-        made: FilledRequest,
-        events: Sequence[Mapped],
-        parcel: Parcel[Group],
-        attempt: Attempt,
-    ) -> Steps:
-        """Make one request and judge its answer: one outcome for each event of the parcel."""
-        batch = [events[position].value for position in parcel.positions]
-        try:
-            draft = draft_of(made, parcel.key.headers, batch)
-            if made.spec.transform is not None:
-                told = yield Call(made.spec.name, transform_values(draft, batch))
-                draft = read_draft(told, made)
-            request = finish(draft, made, self._key(events, parcel, attempt))
-        except ValueError as error:
-            return [Rejected(str(error)[:300])] * len(batch)
-        answer = yield from self._ask(made, request, draft, attempt)
-        if not isinstance(answer, Response):
-            return [answer] * len(batch)
-        judge = self._filled.answers.judge
-        return judge(answer.status, answer.after_seconds, answer.body, len(batch))
-
-    def _ask(
-        self, made: FilledRequest, request: Request, draft: Draft, attempt: Attempt
-    ) -> Generator[Request, Response, Response | Outcome]:
-        """Sign in and ask; after a 401 once more, with a new token."""
-        auth = made.spec.auth.oauth2
-        if auth is None:
-            return (yield sign(request, made, draft, attempt, ""))
-        token = yield from self._token(made, attempt)
-        if not isinstance(token, str):
-            return token
-        answer = yield sign(request, made, draft, attempt, token)
-        if answer.status != 401:
-            return answer
-        self._tokens.forget(auth, token)
-        token = yield from self._token(made, attempt)
-        if not isinstance(token, str):
-            return token
-        return (yield sign(request, made, draft, attempt, token))
-
-    def _token(
-        self, made: FilledRequest, attempt: Attempt
-    ) -> Generator[Request, Response, str | Outcome]:
-        """Return a token that holds, asking for one where there is none."""
-        auth = made.spec.auth.oauth2
-        assert auth is not None
-        if token := self._tokens.find(auth, attempt.now_ms):
-            return token
-        told = yield token_request(auth, attempt.now_ms, self._tokens.next_id(attempt.delivery_id))
-        return self._tokens.take(auth, told.status, told.after_seconds, told.body, attempt.now_ms)
+    def notes(self, events: Sequence[Mapped], attempt: Attempt) -> list[list[str]]:
+        """Return for each event what the contract changes of it at that time, a line each."""
+        return self._exchanges.notes(events, attempt)
 
     examples: ClassVar[Sequence[Example]] = (
         Example(
@@ -359,11 +241,3 @@ class HttpKit(Destination[HttpKitSettings]):
             ),
         ),
     )
-
-
-def _failed(failure: NoAnswer | CodeError, outcomes: ParcelOutcomes) -> list[Outcome]:
-    """Return what a parcel came to that was not answered, or not made."""
-    if isinstance(failure, CodeError):
-        return [Rejected(f"connection.transform: {failure}"[:300])]
-    outcomes.end(failure.outcome)
-    return [failure.outcome]

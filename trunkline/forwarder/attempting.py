@@ -11,12 +11,14 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.forwarder.carrier import Carried
+from trunkline.forwarder.guarding import attempt_guarded, is_guarded
 from trunkline.forwarder.item import Item
 from trunkline.forwarder.shaping import CannotShape, Shaping
 from trunkline.kit.destination import Attempt, Mapped, delivery_id
 from trunkline.model.outcome import (
     Blocked,
     Delivered,
+    Filtered,
     Outcome,
     Rejected,
     Retry,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
 
 BATCH_BYTES_MAX = 4_194_304
+_MAY_BE_UNSENT = frozenset({Filtered, Rejected})
 
 Verdict = Outcome | Unsent
 
@@ -42,6 +45,12 @@ class Piece(NamedTuple):
 
 def attempt(group: Group, items: list[Item], number: int) -> Coroutine[Any, Any, Carried]:
     """Send events once, and write down that and how it went: one outcome for each event."""
+    if is_guarded(group):
+        return attempt_guarded(group, items, number, _attempt)
+    return _attempt(group, items, number)
+
+
+def _attempt(group: Group, items: list[Item], number: int) -> Coroutine[Any, Any, Carried]:
     shaping = group.outfit.shaping
     if shaping is None:
         return _send_as_is(group, items, number)
@@ -66,14 +75,32 @@ async def _send_as_is(group: Group, items: list[Item], number: int) -> Carried:
     if carrier is None:  # its settings were replaced, by wrong ones, before the task began
         return Carried([Blocked(group.standing.reason)] * len(items), None, 0.0, b"", "settings")
     now_ms = _begin(group, items)
-    mapped = [item.mapped for item in items]
+    mapped = [item.shown for item in items]
     key = delivery_id(group.name, [each.message_id for each in mapped])
     made = Attempt(now_ms, number, group.name, key)
     carried = await carrier.carry(mapped, made)
     if not group.is_ended:
-        group.book.attempted(items, made, carried)
-        group.metrics.attempted(carried.outcomes, carried.took_ms)
+        _write_down(group, items, made, carried)
     return carried
+
+
+def _write_down(group: Group, items: list[Item], made: Attempt, carried: Carried) -> None:
+    """Write the row of a request, of the events that it carried; none where it carried none."""
+    if not _MAY_BE_UNSENT.isdisjoint(map(type, carried.outcomes)):
+        pairs = zip(items, carried.outcomes, strict=True)
+        sent = [(item, outcome) for item, outcome in pairs if not _is_unsent(outcome)]
+        if not sent:
+            return
+        items = [item for item, _ in sent]
+        carried = carried._replace(outcomes=[outcome for _, outcome in sent])
+    once = list(dict.fromkeys(items))
+    group.book.attempted(once, made, _by_item(once, items, carried))
+    group.metrics.attempted(carried.outcomes, carried.took_ms)
+
+
+def _is_unsent(outcome: Verdict) -> bool:
+    """Say whether the vendor's contract forbade the event, so that no request carried it."""
+    return isinstance(outcome, Filtered) or (isinstance(outcome, Rejected) and not outcome.was_sent)
 
 
 async def _shape_and_send(
@@ -122,18 +149,20 @@ async def _send(
         if is_cut and (halves := _halves(part, carried)):
             left.extendleft(reversed(halves))
             continue
-        _judge(verdicts, part, carried.outcomes)
+        _judge(verdicts, [piece.item for piece in part], carried.outcomes)
         worst = max(carried.outcomes, key=_badness)
         if isinstance(worst, Blocked | Retry):
             for rest in left:
-                _judge(verdicts, rest, [worst] * len(rest))
+                _judge(verdicts, [piece.item for piece in rest], [worst] * len(rest))
             break
     return carried
 
 
 def _is_refused(carried: Carried) -> bool:
     """Say whether a whole request was rejected, for what may be one event's fault."""
-    return all(isinstance(outcome, Rejected) for outcome in carried.outcomes)
+    sent = [outcome for outcome in carried.outcomes if not _is_unsent(outcome)]
+    is_refused = all(isinstance(outcome, Rejected) and not outcome.is_sure for outcome in sent)
+    return bool(sent) and is_refused
 
 
 def _halves(part: list[Piece], carried: Carried) -> list[list[Piece]]:
@@ -142,7 +171,8 @@ def _halves(part: list[Piece], carried: Carried) -> list[list[Piece]]:
     Where one request carried the whole batch and was rejected, the batch is split by `settle`.
     """
     items = list(dict.fromkeys(piece.item for piece in part))
-    if len(items) == 1 or not isinstance(carried.outcomes[0], Unshaped | Rejected):
+    has_fault = any(isinstance(outcome, Unshaped | Rejected) for outcome in carried.outcomes)
+    if len(items) == 1 or not has_fault:
         return []
     first = set(items[: len(items) // 2])
     return [
@@ -167,17 +197,19 @@ def parts(pieces: Sequence[Piece], events_max: int, bytes_max: int) -> Iterator[
 
 
 def _judge(
-    verdicts: dict[Item, Verdict], pieces: Sequence[Piece], outcomes: Sequence[Verdict]
+    verdicts: dict[Item, Verdict], items: Sequence[Item], outcomes: Sequence[Verdict]
 ) -> None:
     """Give each event the worst outcome of what was made of it."""
-    for piece, outcome in zip(pieces, outcomes, strict=True):
-        before = verdicts.get(piece.item)
+    for item, outcome in zip(items, outcomes, strict=True):
+        before = verdicts.get(item)
         if before is None or _badness(outcome) > _badness(before):
-            verdicts[piece.item] = outcome
+            verdicts[item] = outcome
 
 
 def _badness(outcome: Verdict) -> int:
     """Rank outcomes. What may pass later is worse than what never will: it is asked again."""
+    if isinstance(outcome, Filtered):
+        return -1  # another thing that was made of the event may have been delivered
     if isinstance(outcome, Delivered):
         return 0 if outcome.verified else 1
     if isinstance(outcome, Retry):
@@ -192,19 +224,18 @@ async def _request(group: Group, part: list[Piece], made: Attempt, shaping: Shap
         return Carried([Blocked(group.standing.reason)] * len(part), None, 0.0, b"", "settings")
     carried = await carrier.carry([piece.mapped for piece in part], made, shaping)
     if not (group.is_ended or _is_unmade(carried)):
-        items = list(dict.fromkeys(piece.item for piece in part))
-        told = _by_item(items, part, carried)._replace(revision=shaping.revision)
-        group.book.attempted(items, made, told)
-        group.metrics.attempted(carried.outcomes, carried.took_ms)
+        carried = carried._replace(revision=shaping.revision)
+        _write_down(group, [piece.item for piece in part], made, carried)
     return carried
 
 
-def _by_item(items: list[Item], part: list[Piece], carried: Carried) -> Carried:
-    if len(items) == len(part):
+def _by_item(once: list[Item], items: Sequence[Item], carried: Carried) -> Carried:
+    """Return one outcome for each event, where several things were made of some."""
+    if len(once) == len(items):
         return carried
     verdicts: dict[Item, Verdict] = {}
-    _judge(verdicts, part, carried.outcomes)
-    return carried._replace(outcomes=[verdicts[item] for item in items])
+    _judge(verdicts, items, carried.outcomes)
+    return carried._replace(outcomes=[verdicts[item] for item in once])
 
 
 def _begin(group: Group, items: list[Item]) -> int:

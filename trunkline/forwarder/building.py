@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 
 from trunkline.forwarder.carrier import Carrier, ChannelCarrier, HttpCarrier
+from trunkline.forwarder.pace import Pace
 from trunkline.forwarder.shared import Shared
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.destination import Channel, Destination
 from trunkline.model.snapshot import Destination as Configured
 
 
-def make_carrier(config: Configured, shared: Shared, worker: Worker) -> Carrier:
-    """Make the component of a destination, ready to carry.
+def make_carrier(config: Configured, shared: Shared, worker: Worker, pace: Pace) -> Carrier:
+    """Make the component of a destination, ready to carry at its pace.
 
     Raises `ValueError` or `msgspec.DecodeError` where the kind is unknown or the settings are none.
     """
@@ -28,7 +29,7 @@ def make_carrier(config: Configured, shared: Shared, worker: Worker) -> Carrier:
     if isinstance(component, Channel):
         return ChannelCarrier(component, worker, shared.clock)
     allow = shared.settings.allow_private_addresses or settings.allow_private_addresses
-    return HttpCarrier(component, shared.sender, shared.clock, allow)
+    return HttpCarrier(component, shared.sender, shared.clock, allow, pace)
 
 
 def digest_of(config: Configured) -> bytes:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from trunkline.forwarder.pace import Pace, PacedSender, useful_concurrency
 from trunkline.forwarder.parking import Cause
-from trunkline.forwarder.shaping import CannotShape, Shaping, unshaped
+from trunkline.forwarder.shaping import CannotShape, unshaped
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
 from trunkline.kit.destination import (
@@ -47,6 +48,14 @@ class Sender(Protocol):
         ...
 
 
+class Caller(Protocol):
+    """What runs the code of an operator that an exchange calls (forwarder/shaping.py)."""
+
+    async def call(self, name: str, values: dict[str, Any]) -> Any:
+        """Return what the code returned. Raises `CodeError` or `CannotShape`."""
+        ...
+
+
 class Carried(NamedTuple):
     """What an attempt came to: outcomes in the order of the events, and the last answer.
 
@@ -73,7 +82,7 @@ class Carrier(ABC):
 
     @abstractmethod
     async def carry(
-        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None = None
+        self, events: Sequence[Mapped], attempt: Attempt, shaping: Caller | None = None
     ) -> Carried:
         """Try once. Never raises for what a destination or a component does."""
 
@@ -83,29 +92,40 @@ class Carrier(ABC):
 
 
 class HttpCarrier(Carrier):
-    """Requests and responses."""
+    """Requests and responses, at the destination's pace."""
 
     def __init__(
-        self, destination: Destination[Any], sender: Sender, clock: Clock, allow_private: bool
+        self,
+        destination: Destination[Any],
+        sender: Sender,
+        clock: Clock,
+        allow_private: bool,
+        pace: Pace,
     ) -> None:
         self.settings: Settings = destination.settings
-        self.concurrency = self.settings.concurrency_max
+        self.concurrency = useful_concurrency(self.settings)
         self.code = destination.code()
         self._destination = destination
         self._sender = sender
         self._clock = clock
         self._allow_private = allow_private
+        self._pace = pace
+        pace.rate = self.settings.requests_per_second_max
         self._is_single = type(destination).exchange is Destination.exchange
 
     async def carry(
-        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None = None
+        self, events: Sequence[Mapped], attempt: Attempt, shaping: Caller | None = None
     ) -> Carried:
         start = self._clock.monotonic()
         response: Response | None = None
         cause: Cause = "blocked"
         outcomes: Sequence[Outcome | Unsent]
+        is_paced = self._pace.rate is not None
+        paced = PacedSender(self._sender, self._pace, self._clock) if is_paced else None
         try:
-            outcomes, response = await self._exchange(events, attempt, shaping)
+            outcomes, response = await self._exchange(
+                events, attempt, shaping, paced or self._sender
+            )
         except NoAnswer as failure:
             outcomes = [failure.outcome] * len(events)
         except CannotShape as error:
@@ -115,7 +135,8 @@ class HttpCarrier(Carrier):
             outcomes = [unshaped(failure)] * len(events)
         except Exception as error:  # a component's fault is never an event's
             outcomes = [_fault(self._destination.kind, error)] * len(events)
-        took_ms = (self._clock.monotonic() - start) * 1000
+        waited_seconds = paced.waited_seconds if paced else 0.0
+        took_ms = (self._clock.monotonic() - start - waited_seconds) * 1000
         outcomes = _checked(self._destination.kind, outcomes, len(events))
         if response is None:
             return Carried(outcomes, None, took_ms, b"", cause)
@@ -126,10 +147,14 @@ class HttpCarrier(Carrier):
         """Connections belong to the sender."""
 
     async def _exchange(
-        self, events: Sequence[Mapped], attempt: Attempt, shaping: Shaping | None
+        self,
+        events: Sequence[Mapped],
+        attempt: Attempt,
+        shaping: Caller | None,
+        sender: Sender,
     ) -> tuple[Sequence[Outcome], Response | None]:
         if self._is_single:
-            return await self._exchange_once(events, attempt)
+            return await self._exchange_once(events, attempt, sender)
         generator = self._destination.exchange(events, attempt)
         response: Response | None = None
         requests = calls = 0
@@ -142,7 +167,7 @@ class HttpCarrier(Carrier):
                         answer: Any = await _call(asked, shaping)
                     else:
                         requests += 1
-                        answer = response = await self._send(asked)
+                        answer = response = await self._send(asked, sender)
                         response = _hidden(response) if asked.hides_answer else response
                 except (NoAnswer, CodeError) as error:
                     asked = generator.throw(error)
@@ -159,16 +184,16 @@ class HttpCarrier(Carrier):
         return [Blocked(reason)] * len(events), response
 
     async def _exchange_once(
-        self, events: Sequence[Mapped], attempt: Attempt
+        self, events: Sequence[Mapped], attempt: Attempt, sender: Sender
     ) -> tuple[Sequence[Outcome], Response]:
         """Do what `Destination.exchange` says without its generator, which costs 1.2 µs of 5.4."""
         asked = self._destination.build(events, attempt)
-        response = await self._send(asked)
+        response = await self._send(asked, sender)
         outcomes = [self._destination.judge(response)] * len(events)
         return outcomes, _hidden(response) if asked.hides_answer else response
 
-    def _send(self, request: Request) -> Coroutine[Any, Any, Response]:
-        return self._sender.send(
+    def _send(self, request: Request, sender: Sender) -> Coroutine[Any, Any, Response]:
+        return sender.send(
             request,
             timeout_seconds=self.settings.timeout_seconds,
             allow_private=self._allow_private,
@@ -179,7 +204,7 @@ def _hidden(answer: Response) -> Response:
     return msgspec.structs.replace(answer, body=b"(not kept: it may hold a secret)")
 
 
-async def _call(asked: Call, shaping: Shaping | None) -> Any:
+async def _call(asked: Call, shaping: Caller | None) -> Any:
     if shaping is None:
         raise CannotShape("settings", f"{asked.name!r} is code that the destination did not name")
     return await shaping.call(asked.name, asked.values)
@@ -200,7 +225,7 @@ class ChannelCarrier(Carrier):
         self,
         events: Sequence[Mapped],
         attempt: Attempt,
-        shaping: Shaping | None = None,  # noqa: ARG002  of the contract; a channel calls no code
+        shaping: Caller | None = None,  # noqa: ARG002  of the contract; a channel calls no code
     ) -> Carried:
         start = self._clock.monotonic()
         outcomes = await self._worker.run(lambda: self._deliver(events, attempt))

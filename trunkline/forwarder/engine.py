@@ -45,6 +45,7 @@ from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.settings import ForwarderSettings
 from trunkline.kit.shaping import Workshop
+from trunkline.kit.suppression import suppressed_of
 from trunkline.model.record import EVENTS
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.model.snapshot import Snapshot
@@ -243,6 +244,7 @@ class Forwarder:
         # A node that cannot reach its catalog starts with an older snapshot: nobody is removed.
         is_current = snapshot.version >= self._shared.version
         self._shared.version = max(self._shared.version, snapshot.version)
+        self._shared.suppressed = suppressed_of(snapshot, self._shared.suppressed)
         wanted = {d.uid: d for app in snapshot.apps for d in app.destinations}
         for uid, config in wanted.items():
             group = self.groups.get(uid)

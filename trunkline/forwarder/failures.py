@@ -71,7 +71,9 @@ class SendFailed(NoAnswer):
     """
 
     def __init__(self, cause: Cause, outcome: Outcome, *, is_unsent: bool = False) -> None:
-        super().__init__(outcome, f"{cause}: {outcome}")
+        # What blocks or rejects is found before anything is sent.
+        was_sent = isinstance(outcome, Retry) and not is_unsent
+        super().__init__(outcome, f"{cause}: {outcome}", was_sent=was_sent)
         self.cause: Cause = cause
         self.is_unsent = is_unsent
 

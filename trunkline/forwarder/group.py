@@ -13,7 +13,7 @@ import heapq
 from trunkline.forwarder.attempting import BATCH_BYTES_MAX, attempt
 from trunkline.forwarder.book import Book
 from trunkline.forwarder.building import digest_of
-from trunkline.forwarder.decide import DISABLED, decider
+from trunkline.forwarder.decide import DISABLED, SUPPRESSED, decider
 from trunkline.forwarder.item import Batch, Item, item_of
 from trunkline.forwarder.lanes import Lanes
 from trunkline.forwarder.outfit import Outfit
@@ -122,7 +122,7 @@ class Group:
         if stored.snapshot < self.config.since:
             place.pass_by(offset)
             return True
-        reason = self._decide(stored)
+        reason = self.refusal(stored)
         if reason:
             self.book.filter(offset, stored, reason)
         elif self.room.is_full:
@@ -136,6 +136,9 @@ class Group:
 
     def refusal(self, stored: StoredEvent) -> str:
         """Say why the destination does not get an event; "" where it does."""
+        suppressed = self.shared.suppressed.get(self.config.app)
+        if suppressed is not None and suppressed.holds(stored.event):
+            return SUPPRESSED
         return self._decide(stored)
 
     def _skip_idle(self) -> None:

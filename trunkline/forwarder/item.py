@@ -13,7 +13,8 @@ class Item:
 
     `lane` is what order is kept by: the user, or something unique to the event. `row` is its id in
     the waiting table, 0 while it is in the log. `first_ms` is the first attempt in the
-    destination's own time (0: none yet), `first_at` the same in monotonic seconds.
+    destination's own time (0: none yet), `first_at` the same in monotonic seconds. `seen` is the
+    event as the destination may see it, during an attempt, where that is not all of it.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class Item:
         "offset",
         "received_ms",
         "row",
+        "seen",
         "size",
     )
 
@@ -50,6 +52,12 @@ class Item:
         self.attempts = attempts
         self.first_ms = first_ms
         self.first_at = 0.0
+        self.seen: Mapped | None = None
+
+    @property
+    def shown(self) -> Mapped:
+        """The event as the destination may see it."""
+        return self.seen or self.mapped
 
     def rest(self) -> None:
         """Forget what can be made again, while it waits for its next attempt."""

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from trunkline.forwarder.building import make_carrier
 from trunkline.forwarder.carrier import Carrier
 from trunkline.forwarder.item import Item
+from trunkline.forwarder.pace import Pace
 from trunkline.forwarder.shadow import Shadow, make_shadow
 from trunkline.forwarder.shaping import Shaping, make_shaping
 from trunkline.forwarder.shared import Shared
 from trunkline.forwarder.threads import Worker
+from trunkline.kit.protection import Protect, protector
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.playbook.program import Shaped
 from trunkline.telemetry import forwarder as telemetry
@@ -26,9 +28,11 @@ class Outfit:
     def __init__(self, shared: Shared, worker: Worker) -> None:
         self.carrier: Carrier | None = None
         self.shaping: Shaping | None = None
+        self.protect: Protect | None = None
         self._shadow: Shadow | None = None
         self._shared = shared
         self._worker = worker
+        self._pace = Pace(shared.clock)
         self._carrier_of: tuple[object, ...] = ()
         self._shaping_of: tuple[object, ...] = ()
         self._shadow_of: tuple[object, ...] = ()
@@ -46,10 +50,11 @@ class Outfit:
             raise
 
     def _fit(self, config: Configured) -> Carrier:
+        self.protect = protector(config)
         carrier_of = (config.kind, config.settings)
         if self.carrier is None or carrier_of != self._carrier_of:
             self._drop_carrier()
-            self.carrier = make_carrier(config, self._shared, self._worker)
+            self.carrier = make_carrier(config, self._shared, self._worker, self._pace)
             self._carrier_of = carrier_of
         shaping_of = (*carrier_of, config.playbook, config.revision, bool(config.shadow))
         if shaping_of != self._shaping_of:

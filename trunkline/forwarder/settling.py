@@ -3,9 +3,10 @@
 delivered   done
 retry       the same batch again later; after a while in the log, over to the waiting table;
             past the horizon a dead letter (expired)
-rejected    alone: a dead letter, and one more for the fuse; with others: split, to find it
+rejected    alone: a dead letter, and one more for the fuse; with others: split, to find it;
+            unsent, for the vendor's contract forbids it: a dead letter, and none for the fuse
 blocked     everything back in its place, and the destination parks
-filtered    by the playbook: done
+filtered    by the playbook, or by the vendor's contract: done
 unshaped    the playbook failed for it: a dead letter, which is no fault of the destination's
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.forwarder.carrier import Carried
+from trunkline.forwarder.decide import SUPPRESSED
 from trunkline.forwarder.item import Batch, Item
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.shaping import FILTERED
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
 
 BACKOFF_SECONDS_MAX = 300.0
+VENDOR = "vendor: "  # begins a reason that names a rule of a vendor's contract
 _DELIVERED = {Delivered}
 
 
@@ -47,6 +50,7 @@ class Sorted(NamedTuple):
     blocked: list[Blocked]
     filtered: list[tuple[Item, Filtered]]
     unshaped: list[tuple[Item, Unshaped]]
+    forbidden: list[tuple[Item, Rejected]]
 
 
 def settle(group: Group, batch: Batch, carried: Carried) -> None:
@@ -55,7 +59,7 @@ def settle(group: Group, batch: Batch, carried: Carried) -> None:
         _settle_delivered(group, batch)
         return
     found = sort(batch.items, carried.outcomes)
-    if found.filtered or found.unshaped:
+    if found.filtered or found.unshaped or found.forbidden:
         _finish_unsent(group, batch, found, carried.revision)
     if batch.items:
         _settle_sent(group, batch, carried, found)
@@ -91,9 +95,8 @@ def _settle_sent(group: Group, batch: Batch, carried: Carried, found: Sorted) ->
     elif found.blocked:
         group.give_back(batch, [item for item in batch.items if id(item) not in done])
         group.park(carried.cause, found.blocked[0].reason)
-    elif len(found.rejected) == len(batch.items) > 1:
-        batch.split()
-        group.go_on(batch)
+    elif _must_split(batch, found):
+        _split(group, batch, found, carried.revision)
     elif _bury(group, found.rejected, carried.revision):
         group.give_back(batch, [item for item, _ in found.retry])
         book.revive()
@@ -102,15 +105,46 @@ def _settle_sent(group: Group, batch: Batch, carried: Carried, found: Sorted) ->
         _retry(group, batch, found.retry, carried.revision)
 
 
+def _must_split(batch: Batch, found: Sorted) -> bool:
+    """Say whether all was rejected, and it is not known whose fault it was."""
+    unsure = [item for item, outcome in found.rejected if not outcome.is_sure]
+    return len(found.rejected) == len(batch.items) and len(unsure) > 1
+
+
+def _split(group: Group, batch: Batch, found: Sorted, revision: int) -> None:
+    """Send the halves of a batch by themselves, without those that are known to be at fault."""
+    sure = [(item, outcome) for item, outcome in found.rejected if outcome.is_sure]
+    batch.items = [item for item, outcome in found.rejected if not outcome.is_sure]
+    if _bury(group, sure, revision):
+        group.give_back(batch, batch.items)
+        group.book.revive()
+        group.park("fuse", _fuse_reason(group, sure[-1][1]))
+        return
+    batch.split()
+    group.go_on(batch)
+
+
 def _finish_unsent(group: Group, batch: Batch, found: Sorted, revision: int) -> None:
-    """Be done with what the playbook left nothing of; the rest of the batch goes on."""
+    """Be done with what playbook and contract left nothing of; the rest of the batch goes on."""
     for item, filtered in found.filtered:
-        group.book.skip(item, FILTERED, filtered.reason, revision)
+        group.book.skip(item, _ledger_reason(filtered), filtered.reason, revision)
     for item, unshaped in found.unshaped:
         group.book.give_up(item, unshaped, revision)
-    group.metrics.unsent(len(found.filtered), len(found.unshaped))
-    gone = {item for item, _ in [*found.filtered, *found.unshaped]}
+    for item, forbidden in found.forbidden:
+        group.book.give_up(item, Unshaped(forbidden.reason), revision)
+    group.metrics.unsent(len(found.filtered), len(found.unshaped), len(found.forbidden))
+    gone = {item for item, _ in [*found.filtered, *found.unshaped, *found.forbidden]}
     batch.items = [item for item in batch.items if item not in gone]
+
+
+def _ledger_reason(filtered: Filtered) -> str:
+    """Return what the ledger counts by: suppression, a rule of the vendor's contract, the playbook.
+
+    Rules are named: a kit has few of them.
+    """
+    if filtered.reason == SUPPRESSED or filtered.reason.startswith(VENDOR):
+        return filtered.reason
+    return FILTERED
 
 
 def _end_done(group: Group, batch: Batch) -> None:
@@ -124,14 +158,14 @@ def _end_done(group: Group, batch: Batch) -> None:
 
 def sort(items: Sequence[Item], outcomes: Sequence[Outcome | Unsent]) -> Sorted:
     """Sort events by their outcome, keeping their order."""
-    found = Sorted([], [], [], [], [], [])
+    found = Sorted([], [], [], [], [], [], [])
     for item, outcome in zip(items, outcomes, strict=True):
         if isinstance(outcome, Delivered):
             found.delivered.append(item)
         elif isinstance(outcome, Retry):
             found.retry.append((item, outcome))
         elif isinstance(outcome, Rejected):
-            found.rejected.append((item, outcome))
+            (found.rejected if outcome.was_sent else found.forbidden).append((item, outcome))
         elif isinstance(outcome, Blocked):
             found.blocked.append(outcome)
         elif isinstance(outcome, Filtered):

@@ -83,14 +83,14 @@ class Shadow:
         for item, each in zip(items, shaped, strict=True):
             if item.attempts:
                 continue
-            size = len(item.mapped.body)
+            size = len(item.shown.body)
             if len(self._cases) >= QUEUE_EVENTS_MAX or self._bytes + size > QUEUE_BYTES_MAX:
                 self._count("skipped")
                 self._shared.writer.touch()
                 continue
-            id_ = item.mapped.message_id
+            id_ = item.shown.message_id
             moment = moment_of(self._name, id_, now_ms)
-            self._cases.append(Case(item.offset, id_, size, item.mapped.value, moment, each))
+            self._cases.append(Case(item.offset, id_, size, item.shown.value, moment, each))
             self._bytes += size
         if self._cases and not self._is_working:
             self._is_working = True

@@ -119,7 +119,7 @@ class Shaping:
     async def shape(self, items: Sequence[Item], now_ms: int) -> list[Shaped]:
         """Shape the events of an attempt. Raises `CannotShape`."""
         if self._shaper is None:
-            return [Shaped((item.mapped.value,)) for item in items]
+            return [Shaped((item.shown.value,)) for item in items]
         shaped: list[Shaped] = []
         for first in range(0, len(items), SHAPED_AT_ONCE):
             if first:
@@ -130,7 +130,7 @@ class Shaping:
     async def _shape(self, items: Sequence[Item], now_ms: int) -> list[Shaped]:
         assert self._shaper is not None
         events = [
-            (item.mapped.value, moment_of(self._name, item.mapped.message_id, now_ms))
+            (item.shown.value, moment_of(self._name, item.shown.message_id, now_ms))
             for item in items
         ]
         try:
@@ -145,7 +145,7 @@ class Shaping:
     def map(self, item: Item, shaped: Shaped) -> Made:
         """Turn what the playbook made of an event into what is sent, or into why nothing is."""
         if self._shaper is None:
-            return Made((item.mapped,), None)
+            return Made((item.shown,), None)
         if shaped.failure is not None:
             return Made((), unshaped(shaped.failure))
         if not shaped.outputs:
@@ -155,7 +155,7 @@ class Shaping:
             body = encode_output(output)
             if isinstance(body, str):
                 return Made((), unshaped(Failure("", 0, body, "", None)))
-            sent.append(msgspec.structs.replace(item.mapped, body=body, origin=item.mapped.body))
+            sent.append(msgspec.structs.replace(item.shown, body=body, origin=item.shown.body))
         return Made(sent, None)
 
     async def call(self, name: str, values: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from trunkline.kit.destination import Channel, Destination
 from trunkline.kit.settings import ForwarderSettings
 from trunkline.kit.shapers import Programs
 from trunkline.kit.shaping import Workshop
+from trunkline.kit.suppression import Suppressed
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
@@ -28,7 +29,8 @@ LANES_MAX = 200_000  # of waiting lanes, all groups: about 50 MB of memory
 class Shared:
     """One for each forwarder. The counters are over all groups; the functions are the engine's.
 
-    `head` is the next offset that the reader at the head will offer, `version` the snapshot's.
+    `head` is the next offset that the reader at the head will offer, `version` the snapshot's,
+    `suppressed` its people whose events go nowhere, by app.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Shared:
         self.look_at_clock = look_at_clock
         self.workshop = workshop
         self.programs = Programs()
+        self.suppressed: Mapping[str, Suppressed] = {}
         self.head = 0
         self.version = 0
         self.bytes = 0

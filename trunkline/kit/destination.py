@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, Struct
 
 from trunkline.kit.shaping import CodeSource
 from trunkline.model.event import lane_of
-from trunkline.model.outcome import Outcome, outcome_of_status
+from trunkline.model.outcome import Filtered, Outcome, outcome_of_status
 
 REQUESTS_MAX = 10  # an exchange ends within this many requests (contract tests)
 EXAMPLE_DESTINATION = "zcmwmxbkmuodelu/ledger"
@@ -68,6 +68,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=256, description="How many requests may be under way at a time."),
     ] = 8
+    requests_per_second_max: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10_000)] | None,
+        Meta(
+            description="How many requests may be made in a second; unused ones are kept for one "
+            "second. The wait for it is no part of `timeout_seconds` and counts as no attempt. "
+            "Left out: no limit, or that of the kit."
+        ),
+    ] = None
     retry_hours_max: Annotated[
         float,
         Meta(
@@ -189,11 +197,15 @@ class Response(Struct, frozen=True):
 
 
 class NoAnswer(Exception):
-    """A request came to no answer: raised where it was yielded. `outcome` is what that means."""
+    """A request came to no answer: raised where it was yielded. `outcome` is what that means.
 
-    def __init__(self, outcome: Outcome, message: str = "") -> None:
+    `was_sent` is False only where it is certain that the request did not reach the vendor.
+    """
+
+    def __init__(self, outcome: Outcome, message: str = "", *, was_sent: bool = True) -> None:
         super().__init__(message or str(outcome))
         self.outcome = outcome
+        self.was_sent = was_sent
 
 
 class Example(Struct, frozen=True):
@@ -229,14 +241,25 @@ class Destination(ABC, Generic[SettingsT]):
         """Return what an answer means, by the table of the delivery contract."""
         return outcome_of_status(response.status, response.after_seconds)
 
+    def notes(self, events: Sequence[Mapped], attempt: Attempt) -> Sequence[Sequence[str]]:
+        """Return for each event what is changed of it before it is sent, in sentences for people.
+
+        `attempt` is not asked of a vendor: this is pure, and `exchange` changes the same.
+        """
+        del attempt
+        return [()] * len(events)
+
     def code(self) -> Mapping[str, CodeSource]:
         """Return the code of an operator that `exchange` calls, by name. It runs in a jail."""
         return {}
 
     def exchange(
         self, events: Sequence[Mapped], attempt: Attempt
-    ) -> Generator[Request | Call, Any, Sequence[Outcome]]:
+    ) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
         """Yield requests, receive responses, return one outcome for each event, in order.
+
+        `Filtered` (or `Rejected` with `was_sent=False`) is for events that a contract of the vendor
+        forbids, and of which nothing was sent.
 
         A `Call` that is yielded comes back as the value that the code returned. `NoAnswer` and
         `CodeError` are raised where the request or the call was yielded; a destination that made
@@ -268,6 +291,19 @@ class Channel(ABC, Generic[SettingsT]):
     @abstractmethod
     def close(self) -> None:
         """Disconnect."""
+
+    def encode(self, events: Sequence[Mapped]) -> bytes:
+        """Return what is written of events, for a person to read. Pure: no connection is needed."""
+        return b"".join([event.body + b"\n" for event in events])
+
+    def check(self) -> str:
+        """Connect, look whether what is needed is there and may be used, write nothing.
+
+        Returns a sentence; raises what `open` raises.
+        """
+        self.open()
+        self.close()
+        return "It can be opened; nothing was written."
 
 
 def map_event(event: dict[str, Any]) -> Mapped:

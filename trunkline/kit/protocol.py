@@ -58,12 +58,22 @@ class Answer(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+# An app's id and the digest of a secret of one of its keys.
+Presented = tuple[str, bytes]
+
+
 class Decoded(Struct, frozen=True):
-    """What a request came to. With events, `answer` is sent only after they are durable."""
+    """What a request came to. With events, `answer` is sent only after they are durable.
+
+    `used` are the secrets that it presented and may use from where it came; `leaked` are those of
+    Server keys in what a browser sent.
+    """
 
     answer: Answer
     accepted: Sequence[AcceptedEvent] = ()
     refused: Sequence[AcceptedRefusal] = ()
+    used: Sequence[Presented] = ()
+    leaked: Sequence[Presented] = ()
 
 
 FailureCode = Literal[

@@ -36,7 +36,7 @@ def shape_event(record: AcceptedEvent, clock_shift_hours_max: float) -> Normalis
         sent.pop(name, None)
     sent.pop("messageId", None)
     context = _take_context(sent, envelope, record)
-    times, notes = _take_times(sent, envelope, record.received_ms, clock_shift_hours_max)
+    times, notes = _take_times(sent, envelope, record, clock_shift_hours_max)
     event = Event(
         message_id=record.message_id,
         type=record.type,
@@ -137,21 +137,22 @@ def _take_integrations(sent: JsonObject, envelope: JsonObject) -> JsonObject | U
 
 
 def _take_times(
-    sent: JsonObject, envelope: JsonObject, received_ms: int, shift_hours_max: float
+    sent: JsonObject, envelope: JsonObject, record: AcceptedEvent, shift_hours_max: float
 ) -> tuple[tuple[str, str | UnsetType, str | UnsetType], tuple[str, ...]]:
     """Return timestamp, originalTimestamp, sentAt, and what the trace says of the correction.
 
     `timestamp = receivedAt − (sentAt − originalTimestamp)`, where the client's `timestamp` is the
     original one: Rudder's library for Node always writes `originalTimestamp`, the time of the call,
     and `timestamp` only where its user said when it happened. The batch's `sentAt` goes before the
-    event's: it was written last, when the batch left.
+    event's: it was written last, when the batch left. What was imported keeps its own time.
     """
     stamped, original = _take_time(sent, "timestamp"), _take_time(sent, "originalTimestamp")
     own_sent = _take_time(sent, "sentAt")
     shared_sent = parse_time_ms(envelope.get("sentAt"))
     sent_ms = own_sent if shared_sent is None else shared_sent
     original = original if stamped is None else stamped
-    at, notes = _correct(original, sent_ms, received_ms, shift_hours_max)
+    left_ms = None if record.historical else sent_ms
+    at, notes = _correct(original, left_ms, record.received_ms, shift_hours_max)
     return (format_ms(at), _format(original), _format(sent_ms)), notes
 
 

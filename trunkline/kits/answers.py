@@ -7,12 +7,13 @@ credentials, and what means "later"; and where a batch's answer says it of singl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, Struct
 
+from trunkline.kit.destination import Response
 from trunkline.model.outcome import (
     Blocked,
     Delivered,
@@ -25,8 +26,18 @@ from trunkline.playbook.nodes import Node
 
 RULES_MAX = 50
 REASON_MAX = 300
+GIVE_UP = "give_up"
+UNKNOWN = ("retry", GIVE_UP)
 Means = Literal["blocked", "retry", "rejected", "success"]
 MEANINGS: tuple[Means, ...] = ("blocked", "retry", "rejected", "success")  # the order of asking
+AFTER_SECONDS_MAX = 86_400.0
+_WITHOUT = "; sent again without the events that were named"
+_MEANS: dict[type, Means] = {
+    Delivered: "success",
+    Retry: "retry",
+    Blocked: "blocked",
+    Rejected: "rejected",
+}
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -56,79 +67,169 @@ class Rule(Struct, frozen=True):
         return not self.contains or (isinstance(value, str) and self.contains in value)
 
 
+class After(Struct, frozen=True):
+    """The header in which a vendor says when it takes events again, and what stands there."""
+
+    header: str
+    is_epoch: bool
+
+    def seconds(self, response: Response, now_ms: int) -> float:
+        """Return for how long to wait; what `Retry-After` says where the header does not."""
+        try:
+            value = float(response.headers.get(self.header, ""))
+        except ValueError:
+            return response.after_seconds
+        wait = value - now_ms / 1000 if self.is_epoch else value
+        return min(wait, AFTER_SECONDS_MAX) if wait > 0 else response.after_seconds
+
+
+class Named(NamedTuple):
+    """An entry of an answer that tells of one event, by its position in the request."""
+
+    position: int
+    entry: Any
+    what: str
+
+
 class EventAnswers(Struct, frozen=True):
-    """Where a batch's answer tells of single events: a list at `path`.
+    """Where a batch's answer tells of single events: lists at `paths`.
 
     With `index` each entry names there the position of its event, from 0, and tells of a fault;
-    without, the entries stand in the order of the events. `rejected` says which entries condemn
-    their event; `success` which do not, where no rule of `rejected` says so.
+    without, the entries stand in the order of the events. With `has_indexes` the entries are the
+    positions themselves, or lists of them by the field at fault. `retry` says which entries ask for
+    their event again, `rejected` which condemn it; `success` which do not, where no rule of
+    `rejected` says so.
     """
 
-    path: str
+    paths: tuple[str, ...]
     index: str = ""
     reason: str = ""
     rejected: tuple[Rule, ...] = ()
     success: tuple[Rule, ...] = ()
+    retry: tuple[Rule, ...] = ()
+    has_indexes: bool = False
 
-    def condemns(self, status: int, entry: Any) -> bool:
-        """Say whether an entry condemns its event."""
+    def judge(self, status: int, named: Named) -> Outcome | None:
+        """Return what an entry means for its event; None where it tells of no fault."""
+        if any(rule.holds(status, named.entry) for rule in self.retry):
+            return Retry(self._reason(status, named))
+        if not self._condemns(status, named.entry):
+            return None
+        return Rejected(self._reason(status, named), is_sure=True)
+
+    def _condemns(self, status: int, entry: Any) -> bool:
         if any(rule.holds(status, entry) for rule in self.rejected):
             return True
         if self.success:
             return not any(rule.holds(status, entry) for rule in self.success)
-        return bool(self.index) and not self.rejected
+        return (bool(self.index) or self.has_indexes) and not self.rejected
+
+    def _reason(self, status: int, named: Named) -> str:
+        if self.has_indexes:
+            return f"HTTP {status}, {named.what}"[:REASON_MAX]
+        return reason_of(status, named.entry, self.reason)
+
+    def named(self, tree: Any) -> Iterator[Named]:
+        """Yield the entries that tell of an event, with its position as it is told."""
+        for path in self.paths:
+            listed = find(tree, path)
+            if self.has_indexes:
+                yield from _indexes(listed, path)
+            elif isinstance(listed, list):
+                for number, entry in enumerate(cast("list[Any]", listed)):
+                    position = find(entry, self.index) if self.index else number
+                    if isinstance(position, int):
+                        yield Named(position, entry, path)
+
+
+def _indexes(listed: Any, path: str) -> Iterator[Named]:
+    if isinstance(listed, dict):
+        for key, below in cast("dict[str, Any]", listed).items():
+            yield from _indexes(below, f"{path}.{key}")
+    elif isinstance(listed, list):
+        for position in cast("list[Any]", listed):
+            if isinstance(position, int) and not isinstance(position, bool):
+                yield Named(position, position, path)
 
 
 class Answers(Struct, frozen=True):
-    """The rules of a kit, by what they mean."""
+    """The rules of a kit, by what they mean.
+
+    `is_unverified`: a success proves nothing. `gives_up_unknown`: an event whose answer was lost
+    is not sent again. `reason` is where the answer says why.
+    """
 
     rules: tuple[tuple[Means, tuple[Rule, ...]], ...] = ()
     events: EventAnswers | None = None
+    is_unverified: bool = False
+    gives_up_unknown: bool = False
+    after: After | None = None
+    reason: str = ""
 
-    def judge(self, status: int, after_seconds: float, body: bytes, count: int) -> list[Outcome]:
+    @property
+    def is_plain(self) -> bool:
+        """Say whether the bare status decides."""
+        told = self.rules or self.events or self.is_unverified or self.after or self.reason
+        return not told
+
+    def judge(self, response: Response, count: int, now_ms: int) -> list[Outcome]:
         """Return what an answer means for each of the `count` events of its request."""
-        if not self.rules and self.events is None:
-            return [outcome_of_status(status, after_seconds)] * count
-        tree = _decode(body)
-        whole = self._judge_whole(status, after_seconds, tree)
+        if self.is_plain:
+            return [outcome_of_status(response.status, response.after_seconds)] * count
+        after = self.after.seconds(response, now_ms) if self.after else response.after_seconds
+        tree = _decode(response.body)
+        whole = self._judge_whole(response.status, after, tree)
         outcomes = [whole] * count
-        if self.events is not None and isinstance(whole, Delivered):
-            _condemn(self.events, status, tree, outcomes)
+        if self.events is not None and isinstance(whole, Delivered | Rejected):
+            _judge_events(self.events, response.status, tree, outcomes)
         return outcomes
 
     def _judge_whole(self, status: int, after_seconds: float, tree: Any) -> Outcome:
         for means, rules in self.rules:
             for rule in rules:
                 if rule.holds(status, tree):
-                    return _outcome(means, _reason(status, tree, rule.path), after_seconds)
+                    return self._outcome(
+                        means, self._reason(status, tree, rule.path), after_seconds
+                    )
         is_success_told = any(means == "success" and rules for means, rules in self.rules)
         if is_success_told and 200 <= status < 300:
             paths = [rule.path for _, rules in self.rules for rule in rules if rule.path]
-            return Rejected(_reason(status, tree, paths[0] if paths else ""))
-        return outcome_of_status(status, after_seconds)
+            return Rejected(self._reason(status, tree, paths[0] if paths else ""))
+        plain = outcome_of_status(status, after_seconds)
+        return self._outcome(_MEANS[type(plain)], self._reason(status, tree, ""), after_seconds)
+
+    def _outcome(self, means: Means, reason: str, after_seconds: float) -> Outcome:
+        if means == "success":
+            return Delivered(not self.is_unverified)
+        if means == "retry":
+            return Retry(reason, after_seconds)
+        return Blocked(reason) if means == "blocked" else Rejected(reason)
+
+    def _reason(self, status: int, tree: Any, path: str) -> str:
+        told = find(tree, self.reason) if self.reason else None
+        if told in (None, "", [], {}):
+            return reason_of(status, tree, path)
+        text = told if isinstance(told, str) else msgspec.json.encode(told).decode()
+        return f"HTTP {status}: {text}"[:REASON_MAX]
 
 
-def _condemn(told: EventAnswers, status: int, tree: Any, outcomes: list[Outcome]) -> None:
-    """Give the events that the answer condemns their outcome."""
-    listed = find(tree, told.path)
-    entries = cast("list[Any]", listed) if isinstance(listed, list) else []
-    for number, entry in enumerate(entries):
-        position = find(entry, told.index) if told.index else number
-        if not isinstance(position, int) or not 0 <= position < len(outcomes):
-            continue
-        if told.condemns(status, entry):
-            outcomes[position] = Rejected(_reason(status, entry, told.reason))
+def _judge_events(told: EventAnswers, status: int, tree: Any, outcomes: list[Outcome]) -> None:
+    """Give the events that the answer names their outcome.
+
+    Where the whole was rejected and names some, nothing was stored: the others are sent again.
+    """
+    found: dict[int, Outcome] = {}
+    for named in told.named(tree):
+        if 0 <= named.position < len(outcomes) and (outcome := told.judge(status, named)):
+            found[named.position] = outcome
+    if found and isinstance(outcomes[0], Rejected):
+        outcomes[:] = [Retry(f"{outcomes[0].reason}{_WITHOUT}"[:REASON_MAX])] * len(outcomes)
+    for position, outcome in found.items():
+        outcomes[position] = outcome
 
 
-def _outcome(means: Means, reason: str, after_seconds: float) -> Outcome:
-    if means == "success":
-        return Delivered()
-    if means == "retry":
-        return Retry(reason, after_seconds)
-    return Blocked(reason) if means == "blocked" else Rejected(reason)
-
-
-def _reason(status: int, tree: Any, path: str) -> str:
+def reason_of(status: int, tree: Any, path: str) -> str:
+    """Return a status and what stands at a path of the answer, as a reason."""
     if not path:
         return f"HTTP {status}"
     value = msgspec.json.encode(find(tree, path)).decode()
@@ -163,12 +264,25 @@ def is_same(value: Any, other: Any) -> bool:
 
 def read_answers(node: Node) -> Answers:
     """Read the rules, telling what is wrong with them."""
-    fields = node.fields((*MEANINGS, "events"))
+    fields = node.fields((*MEANINGS, "events", "unverified", "unknown", "after", "reason"))
     rules: list[tuple[Means, tuple[Rule, ...]]] = [
         (means, _read_rules(fields[means])) for means in MEANINGS if means in fields
     ]
-    events = _read_events(fields["events"]) if "events" in fields else None
-    return Answers(tuple(rules), events)
+    return Answers(
+        tuple(rules),
+        _read_events(fields["events"]) if "events" in fields else None,
+        fields["unverified"].flag() if "unverified" in fields else False,
+        "unknown" in fields and fields["unknown"].choice(UNKNOWN) == GIVE_UP,
+        _read_after(fields["after"]) if "after" in fields else None,
+        fields["reason"].text() if "reason" in fields else "",
+    )
+
+
+def _read_after(node: Node) -> After:
+    fields = node.fields(("header", "is"), ("header", "is"))
+    header = fields["header"].text().lower() if "header" in fields else ""
+    unit = fields["is"].choice(("seconds", "epoch_seconds")) if "is" in fields else ""
+    return After(header, unit == "epoch_seconds")
 
 
 def _read_rules(node: Node) -> tuple[Rule, ...]:
@@ -226,20 +340,37 @@ def _read_scalar(node: Node) -> Any:
 
 
 def _read_events(node: Node) -> EventAnswers:
-    fields = node.fields(("path", "index", "reason", "rejected", "success"), ("path",))
-    texts = {k: fields[k].text() for k in ("path", "index", "reason") if k in fields}
-    if "path" in fields and not fields.keys() & {"index", "rejected", "success"}:
+    known = ("path", "paths", "index", "indexes", "reason", "rejected", "success", "retry")
+    fields = node.fields(known)
+    paths = [fields["path"]] if "path" in fields else []
+    paths += fields["paths"].entries() if "paths" in fields else []
+    if not paths and isinstance(node.value, dict):
+        node.complain("path is missing; say where the answer lists events")
+    has_indexes = fields["indexes"].flag() if "indexes" in fields else False
+    if has_indexes and "index" in fields:
+        fields["index"].complain("stands beside `indexes`; the entries are the positions")
+    if paths and not (has_indexes or fields.keys() & {"index", "rejected", "success", "retry"}):
         node.complain("says not which entries condemn their event; give `index` or `rejected`")
+    texts = {k: fields[k].text() for k in ("index", "reason") if k in fields}
+    rules = {k: _read_rules(fields[k]) for k in ("rejected", "success", "retry") if k in fields}
     return EventAnswers(
-        texts.get("path", ""),
+        tuple(path.text() for path in paths),
         texts.get("index", ""),
         texts.get("reason", ""),
-        _read_rules(fields["rejected"]) if "rejected" in fields else (),
-        _read_rules(fields["success"]) if "success" in fields else (),
+        rules.get("rejected", ()),
+        rules.get("success", ()),
+        rules.get("retry", ()),
+        has_indexes,
     )
 
 
 def conditions(answers: Answers) -> Sequence[str]:
     """Return a line for each kind of rule there is, for people."""
     lines = [f"{means}: {len(rules)} rules" for means, rules in answers.rules if rules]
-    return [*lines, *(["single events: at " + answers.events.path] if answers.events else [])]
+    if answers.events is not None:
+        lines.append("single events: at " + ", ".join(answers.events.paths))
+    if answers.is_unverified:
+        lines.append("a success proves nothing: delivered events are shown as unverified")
+    if answers.gives_up_unknown:
+        lines.append("a lost answer: the events are given up, for the vendor may have them")
+    return lines

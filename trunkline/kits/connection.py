@@ -1,11 +1,13 @@
 """The connection of a kit: where the events go, how a request of them looks, how it is answered.
 
 The key names are those of the public kits, so that their `connection.json` is read as it is. Ours
-adds `encoding` and `bytesMax` to a request, and `answers` beside the requests.
+adds `encoding`, `bytesMax`, `requestsPerSecond` and `body` to a request, and `answers` beside the
+requests. A destination's settings hold the kit's contract in here as well.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -13,9 +15,11 @@ from msgspec import Struct
 
 from trunkline.kits.answers import Answers, read_answers
 from trunkline.kits.auth_spec import Auth, read_auth
+from trunkline.kits.contract import ContractRule, read_contract
+from trunkline.kits.envelope import check_envelope
 from trunkline.kits.params import Param, read_params
 from trunkline.playbook.names import event_key
-from trunkline.playbook.nodes import Node, near_miss
+from trunkline.playbook.nodes import Node, kind_of, near_miss
 from trunkline.playbook.program import Language, PlaybookError, Problem
 
 BATCH_MAX = 1000
@@ -28,9 +32,13 @@ METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _PATH_ENCODING = "use_path_escape_encoding"
 _REQUEST_FIELDS = (
     "endpoint", "method", "headers", "batchSize", "bytesMax", "encoding", "queryEncoding",
-    "transform", "basicAuth", "oauth1Auth", "oauth2Auth", "providerAuth",
+    "transform", "basicAuth", "oauth1Auth", "oauth2Auth", "providerAuth", "requestsPerSecond",
+    "body",
 )  # fmt: skip
-_FIELDS = ("params", DEFAULT, "eventSpecific", "answers")
+CONTRACT = "contract"
+_FIELDS = ("params", DEFAULT, "eventSpecific", "answers", CONTRACT)
+VALUE_MARK = re.compile(r"\{\{([^{}]*)\}\}")  # the path of a value of the event, in an endpoint
+_RATE_MIN, _RATE_MAX = 0.01, 10_000.0
 
 # Connections that are no HTTP request of ours, by their key in the kits → why they cannot send yet.
 _CONNECTORS: Mapping[str, str] = {
@@ -74,7 +82,11 @@ class Transform(Struct, frozen=True):
 
 
 class RequestSpec(Struct, frozen=True):
-    """A request as the kit describes it: the default one, or the one of an event (`name`)."""
+    """A request as the kit describes it: the default one, or the one of an event (`name`).
+
+    `body` is the envelope, None where there is none; `requests_per_second` is how many the vendor
+    takes, None where the kit does not say.
+    """
 
     name: str
     endpoint: str
@@ -86,6 +98,8 @@ class RequestSpec(Struct, frozen=True):
     is_path_encoded: bool = False
     auth: Auth = Auth()
     transform: Transform | None = None
+    requests_per_second: float | None = None
+    body: Any = None
 
 
 class Connection(Struct, frozen=True):
@@ -100,6 +114,7 @@ class Connection(Struct, frozen=True):
     variants: Mapping[str, RequestSpec] = {}
     answers: Answers = Answers()
     unsupported: str = ""
+    contract: tuple[ContractRule, ...] = ()
 
     def requests(self) -> list[RequestSpec]:
         """Return all requests, the default one first."""
@@ -131,12 +146,13 @@ def read_connection(node: Node) -> Connection:
         node.complain("default is missing; it says where events go: {endpoint: …, method: POST}")
     variants = _read_variants(found["eventSpecific"]) if _is_given(found, "eventSpecific") else {}
     answers = read_answers(found["answers"]) if _is_given(found, "answers") else Answers()
-    whole = Connection(params, default, variants, answers)
+    rules = read_contract(found[CONTRACT]) if _is_given(found, CONTRACT) else ()
+    whole = Connection(params, default, variants, answers, contract=rules)
     providers = [spec.auth.provider for spec in whole.requests() if spec.auth.provider]
     if not providers:
         return whole
     reason = f"it signs its requests in its vendor's own way (providerAuth `{providers[0]}`)"
-    return Connection(params, default, variants, answers, reason)
+    return Connection(params, default, variants, answers, reason, rules)
 
 
 def _is_given(found: dict[str, Node], key: str) -> bool:
@@ -172,12 +188,38 @@ def read_request(node: Node, name: str) -> RequestSpec:
         _read_query_encoding(fields),
         read_auth(fields),
         _read_transform(fields["transform"]) if "transform" in fields else None,
+        _read_rate(fields["requestsPerSecond"]) if "requestsPerSecond" in fields else None,
+        fields["body"].value if "body" in fields else None,
     )
-    if spec.encoding != "json" and spec.batch_max > 1 and spec.transform is None:
+    if "endpoint" in fields:
+        _check_endpoint(fields["endpoint"])
+    if "body" in fields:
+        check_envelope(fields["body"], spec.batch_max)
+    elif spec.encoding != "json" and spec.batch_max > 1 and spec.transform is None:
         fields["batchSize"].complain(
             f"is {spec.batch_max}, but as {spec.encoding} a request carries one event; leave it out"
         )
     return spec
+
+
+def _check_endpoint(node: Node) -> None:
+    """Tell of places for values that name none."""
+    text = node.text()
+    for path in VALUE_MARK.findall(text):
+        if not path or not all(path.split(".")):
+            node.complain(f"holds {{{{{path}}}}}; expected the path of a value, as {{{{userId}}}}")
+    if "{{" in VALUE_MARK.sub("", text):
+        node.complain("opens {{ and does not close it with }}")
+
+
+def _read_rate(node: Node) -> float:
+    value = node.value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not _RATE_MIN <= value <= _RATE_MAX:
+        shown = value if is_number else kind_of(value)
+        node.complain(f"is {shown}; expected a number from {_RATE_MIN:g} to {_RATE_MAX:g}")
+        return _RATE_MIN
+    return float(value)
 
 
 def _read_encoding(fields: dict[str, Node], method: str, headers: tuple[Header, ...]) -> Encoding:

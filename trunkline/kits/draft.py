@@ -37,15 +37,24 @@ class Draft(Struct, frozen=True):
     body: Any
 
 
-def draft_of(made: FilledRequest, headers: Headers, batch: Sequence[Mapping[str, Any]]) -> Draft:
-    """Return the draft for what was made of events; `headers` are those that the events decide."""
+def draft_of(
+    made: FilledRequest, headers: Headers, batch: Sequence[Mapping[str, Any]], url: str = ""
+) -> Draft:
+    """Return the draft for what was made of events.
+
+    `headers` are those that the events decide, and `url` is, where they decide that.
+    """
     spec = made.spec
+    url = url or made.url
     merged = merge_headers(made.headers, headers)
+    body: Any = batch[0] if spec.batch_max == 1 else [*batch]
+    if made.envelope is not None:
+        body = made.envelope(batch)
     if spec.encoding == "query":
-        pairs = event_pairs(batch[0])
-        url = add_query(made.url, pairs, is_path_encoded=spec.is_path_encoded)
-        return Draft(url, merged, None)
-    return Draft(made.url, merged, batch[0] if spec.batch_max == 1 else [*batch])
+        named = cast("dict[str, Any]", body) if isinstance(body, dict) else batch[0]
+        pairs = event_pairs(named)
+        return Draft(add_query(url, pairs, is_path_encoded=spec.is_path_encoded), merged, None)
+    return Draft(url, merged, body)
 
 
 def transform_values(draft: Draft, batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,25 +17,38 @@ from trunkline.kits.answers import Answers
 from trunkline.kits.auth import load_rsa_key
 from trunkline.kits.auth_spec import Auth
 from trunkline.kits.connection import Connection, RequestSpec
+from trunkline.kits.contract import fill_contract
+from trunkline.kits.contract_check import Contract
+from trunkline.kits.endpoint import Endpoint, split_endpoint, without_values
+from trunkline.kits.envelope import Render, make_envelope
 from trunkline.kits.params import fill_params, param_values, used_params
 from trunkline.kits.request import Headers, clean_url, fixed_headers
 from trunkline.playbook.names import event_key
 
 
 class FilledRequest(Struct, frozen=True):
-    """A request of a kit, ready to be made of events."""
+    """A request of a kit, ready to be made of events.
+
+    `endpoint` makes the URL where the event decides it: `url` is then what all of them share.
+    """
 
     spec: RequestSpec
     url: str
     headers: Headers
+    endpoint: Endpoint | None = None
+    envelope: Render | None = None
 
 
 class Filled(Struct, frozen=True):
-    """A connection, ready: the default request, those of single events, how answers are read."""
+    """A connection, ready: the default request, those of single events, how answers are read.
+
+    `contract` is None where the kit has none.
+    """
 
     default: FilledRequest
     variants: Mapping[str, FilledRequest]
     answers: Answers
+    contract: Contract | None = None
 
     def request_for(self, type_: str, name: str) -> FilledRequest:
         """Return the request of an event: `name` is a track event's own."""
@@ -56,17 +69,21 @@ def fill_connection(connection: Connection, given: Mapping[str, str]) -> Filled:
     values = param_values(connection.params, given)
     default = _fill_request(connection.default, values)
     variants = {name: _fill_request(one, values) for name, one in connection.variants.items()}
-    return Filled(default, variants, connection.answers)
+    rules = fill_contract(connection.contract, values)
+    contract = Contract(rules) if rules else None
+    return Filled(default, variants, connection.answers, contract)
 
 
 def _fill_request(spec: RequestSpec, values: Mapping[str, str]) -> FilledRequest:
     _check_given(spec, values)
     filled = _fill(spec, values)
     try:
-        url = clean_url(filled.endpoint)
+        endpoint = split_endpoint(filled.endpoint)
+        url = clean_url(without_values(filled.endpoint))
     except ValueError as error:
         raise ValueError(f"endpoint {spec.endpoint} with its params filled in: {error}") from None
-    made = FilledRequest(filled, url, fixed_headers(filled.headers))
+    envelope = None if spec.body is None else make_envelope(spec.body, values)
+    made = FilledRequest(filled, url, fixed_headers(filled.headers), endpoint, envelope)
     _check_auth(filled.auth)
     return made
 

@@ -1,5 +1,7 @@
 """A kit: one vendor's metadata, connection and playbook, as one tree of JSON.
 
+A kit may also hold the vendor's contract, a connection test and fixtures, which are ours.
+
 A public kit is three files (`metadata.json`, `connection.json`, `playbook.json`), ours is one YAML
 file; both are read into the same `Kit`, whose `kit_json` is what the catalog keeps. What stands in
 a kit is checked wholly: every mistake at once, each with its path.
@@ -15,10 +17,19 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.kits.answers import find
-from trunkline.kits.connection import Connection, KitError, RequestSpec, read_connection
+from trunkline.kits.connection import (
+    CONTRACT,
+    Connection,
+    KitError,
+    RequestSpec,
+    read_connection,
+)
+from trunkline.kits.contract import ContractRule, read_contract
+from trunkline.kits.fixture_spec import KitFixture, read_fixtures
 from trunkline.kits.params import Param, check_used, merge_params
+from trunkline.kits.test_spec import ConnectionTestSpec, read_test
 from trunkline.playbook.check import parse_playbook
-from trunkline.playbook.nodes import Node, kind_of
+from trunkline.playbook.nodes import Node, kind_of, near_miss
 from trunkline.playbook.program import PlaybookError, Problem
 from trunkline.playbook.spec import Playbook
 
@@ -26,6 +37,7 @@ KIT_FORMAT = 1
 NAME_MAX = 80
 JSON_BYTES_MAX = 4_194_304
 PARTS = ("metadata", "connection", "playbook")
+OWN_PARTS = (CONTRACT, "test", "fixtures")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _VERSION = re.compile(r"version:\s*v?(\d[\w.+-]*)", re.IGNORECASE)
 
@@ -34,6 +46,7 @@ class Kit(Struct, frozen=True):
     """A kit that was checked. The trees are what it was read from.
 
     `connection` is None where the kit has none; `way` and `book` are what was read of the two.
+    `own` holds the trees of `contract`, `test` and `fixtures` as far as they were given.
     """
 
     name: str
@@ -42,6 +55,15 @@ class Kit(Struct, frozen=True):
     playbook: Mapping[str, Any]
     way: Connection
     book: Playbook
+    own: Mapping[str, Any] = {}
+    contract: tuple[ContractRule, ...] = ()
+    test: ConnectionTestSpec | None = None
+    fixtures: tuple[KitFixture, ...] = ()
+
+    @property
+    def settings_connection(self) -> dict[str, Any] | None:
+        """Return the connection as a destination's settings hold it: the contract in it."""
+        return settings_connection({"connection": self.connection, **self.own})
 
     @property
     def title(self) -> str:
@@ -94,20 +116,62 @@ def parse_kit(tree: Any, name: str = "") -> Kit:
     if not isinstance(tree, dict):
         raise KitError((Problem("", f"is {kind_of(tree)}; expected a kit, an object"),))
     _check_format(node)
-    fields = node.fields(("format", "name", *PARTS), ("playbook",))
+    fields = node.fields(("format", "name", *PARTS, *OWN_PARTS), ("playbook",))
     kit_name = _read_name(fields.get("name"), name, problems)
     metadata = fields["metadata"].named() if "metadata" in fields else {}
     way = read_connection(fields["connection"]) if "connection" in fields else Connection()
     book = _read_playbook(fields.get("playbook"), problems)
     connection = _object_of(fields.get("connection"))
+    names = [param.name for param in merge_params(way.params, _book_params(book))]
     if connection is not None and not way.unsupported:
         bare = {key: value for key, value in connection.items() if key != "params"}
-        names = [param.name for param in merge_params(way.params, _book_params(book))]
         check_used(Node(bare, "connection", problems), names)
+    if connection is not None and CONTRACT in connection:
+        message = "stands in the connection; write it beside, at the top of the kit"
+        node.below(f"connection.{CONTRACT}", None).complain(message)
+    contract = read_contract(fields[CONTRACT]) if CONTRACT in fields else ()
+    fixtures = read_fixtures(fields["fixtures"], contract) if "fixtures" in fields else ()
+    test = read_test(fields["test"], fixtures) if "test" in fields else None
+    if test is not None:
+        check_used(fields["test"], names)
+        _check_given(fields["test"].below("params", None), test.params, names)
+    for number, fixture in enumerate(fixtures):
+        _check_given(node.below(f"fixtures[{number}].params", None), fixture.params, names)
     if problems:
         raise KitError(tuple(problems))
     plain = {key: below.value for key, below in metadata.items()}
-    return Kit(kit_name, plain, connection, fields["playbook"].value, way, book)
+    own = {key: fields[key].value for key in OWN_PARTS if key in fields}
+    return Kit(
+        kit_name,
+        plain,
+        connection,
+        fields["playbook"].value,
+        way,
+        book,
+        own,
+        contract,
+        test,
+        fixtures,
+    )
+
+
+def settings_connection(kit: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a kit's connection with its contract in it, as settings of a destination hold it.
+
+    `kit` is the tree that `kit_json` writes. A kit without a contract gives its connection alone.
+    """
+    connection: dict[str, Any] | None = kit.get("connection")
+    if connection is None or not kit.get(CONTRACT):
+        return connection
+    return {**connection, CONTRACT: kit[CONTRACT]}
+
+
+def _check_given(node: Node, given: Mapping[str, str], names: list[str]) -> None:
+    """Tell of values for params that the kit does not have."""
+    for name in given:
+        if name not in names:
+            hint = near_miss(name, names) or "; add it to `params`"
+            node.below(name, None).complain(f"names no param{hint}")
 
 
 def _object_of(node: Node | None) -> dict[str, Any] | None:
@@ -124,6 +188,7 @@ def kit_json(kit: Kit) -> bytes:
         "metadata": kit.metadata,
         "connection": kit.connection,
         "playbook": kit.playbook,
+        **kit.own,
     }
     return msgspec.json.encode(tree, order="sorted")
 

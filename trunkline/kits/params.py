@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, cast
 
 from msgspec import Struct
 
-from trunkline.playbook.nodes import Node, near_miss
+from trunkline.kits.patterns import full_match
+from trunkline.playbook.nodes import Node, near_miss, one_of
 
 PARAMS_MAX = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _MARK = re.compile(r"\$\$([A-Za-z0-9_]+)\$\$")
-_FIELDS = ("name", "exampleValue", "defaultValue", "description", "isOptional", "isSensitive")
+_TEXTS = ("exampleValue", "defaultValue", "description", "expected")
+_FLAGS = ("isOptional", "isSensitive")
+_FIELDS = ("name", *_TEXTS, *_FLAGS, "pattern", "choices", "goodUntil")
+_SHOWN = 80  # characters of a value that a sentence repeats
 
 
 class Param(Struct, frozen=True):
-    """One param. Without a default it must be given, unless it is optional: then it is empty."""
+    """One param. Without a default it must be given, unless it is optional: then it is empty.
+
+    A value must be one of `choices` where there are some, and match `pattern` (RE2) in full;
+    `expected` says in words what that is. `good_until` has the last day (YYYY-MM-DD) of values
+    that the vendor ends.
+    """
 
     name: str
     example: str = ""
@@ -25,6 +35,10 @@ class Param(Struct, frozen=True):
     description: str = ""
     is_optional: bool = False
     is_sensitive: bool = False
+    expected: str = ""
+    pattern: str = ""
+    choices: tuple[str, ...] = ()
+    good_until: Mapping[str, str] = {}
 
     @property
     def is_required(self) -> bool:
@@ -48,16 +62,84 @@ def _read_param(node: Node) -> Param:
     name = fields["name"].text() if "name" in fields else ""
     if name and not _NAME.fullmatch(name):
         node.complain(f"{name[:100]!r} is no name; expected letters, digits and _, as API_KEY")
-    texts = {key: fields[key].scalar_text() for key in _FIELDS[1:4] if key in fields}
-    flags = {key: fields[key].flag() for key in _FIELDS[4:] if key in fields}
-    return Param(
+    texts = {key: fields[key].scalar_text() for key in _TEXTS if key in fields}
+    flags = {key: fields[key].flag() for key in _FLAGS if key in fields}
+    param = Param(
         name,
         texts.get("exampleValue", ""),
         texts.get("defaultValue"),
         texts.get("description", ""),
         flags.get("isOptional", False),
         flags.get("isSensitive", False),
+        texts.get("expected", ""),
+        _read_pattern(fields["pattern"]) if "pattern" in fields else "",
+        tuple(one.scalar_text() for one in fields["choices"].entries())
+        if "choices" in fields
+        else (),
+        _read_days(fields["goodUntil"]) if "goodUntil" in fields else {},
     )
+    for key, value in (("exampleValue", param.example), ("defaultValue", param.default)):
+        if value and (fault := _fault(param, value)):
+            fields[key].complain(fault)
+    return param
+
+
+def _read_pattern(node: Node) -> str:
+    pattern = node.text()
+    try:
+        full_match(pattern)
+    except ValueError as error:
+        node.complain(str(error))
+        return ""
+    return pattern
+
+
+def _read_days(node: Node) -> dict[str, str]:
+    days = {value: below.text() for value, below in node.named().items()}
+    for value, day in days.items():
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            node.below(value, day).complain(f"is {day[:40]!r}; expected a day, as 2027-03-01")
+    return days
+
+
+def param_problems(params: Sequence[Param], given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what is wrong with values that were given, as (name, sentence) by param.
+
+    No sentence shows a value of a sensitive param. Whether all were given is not asked here, and
+    an empty value counts as not given.
+    """
+    pairs = [(param, given.get(param.name, "")) for param in params]
+    found = [(param.name, _fault(param, value)) for param, value in pairs if value]
+    return [(name, fault) for name, fault in found if fault]
+
+
+def param_endings(
+    params: Sequence[Param], given: Mapping[str, str], today: str
+) -> list[tuple[str, str]]:
+    """Return (name, sentence) for each value in use that the vendor ends, or ended.
+
+    `today` is YYYY-MM-DD. A param that was not given counts with its default.
+    """
+    found: list[tuple[str, str]] = []
+    for param in params:
+        day = param.good_until.get(given.get(param.name) or param.default or "")
+        if day:
+            verb = "ended" if day < today else "ends"
+            found.append((param.name, f"the vendor {verb} this value on {day}; choose a newer one"))
+    return found
+
+
+def _fault(param: Param, value: str) -> str:
+    """Say what is wrong with a value; nothing where it is as it should be."""
+    told = "has another value" if param.is_sensitive else f"is {value[:_SHOWN]!r}"
+    if param.choices and value not in param.choices:
+        return f"{told}; expected {one_of(param.choices)}"
+    if param.pattern and not full_match(param.pattern)(value):
+        wanted = param.expected or f"a text that matches {param.pattern}"
+        return f"{told}; expected {wanted}"
+    return ""
 
 
 def merge_params(*lists: Sequence[Param]) -> tuple[Param, ...]:

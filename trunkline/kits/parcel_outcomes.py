@@ -61,7 +61,9 @@ class ParcelOutcomes:
             return closed
         for parcel in parcels:
             first = closed[parcel.positions[0]] if len(parcel.positions) > 1 else None
-            if isinstance(first, Rejected) and all(closed[p] == first for p in parcel.positions):
+            if not isinstance(first, Rejected) or first.is_sure:
+                continue
+            if all(closed[p] == first for p in parcel.positions):
                 for position in parcel.positions:
                     closed[position] = Retry(first.reason + _AGAIN)
         return closed

@@ -23,9 +23,15 @@ class Retry(Struct, frozen=True, tag="retry"):
 
 
 class Rejected(Struct, frozen=True, tag="rejected"):
-    """This event will never be taken: it becomes a dead letter; the others go on."""
+    """This event will never be taken: it becomes a dead letter; the others go on.
+
+    `is_sure`: it is this very event that is at fault, so a batch is not split to find it.
+    `was_sent` is False where a vendor's contract was known to forbid it and no request was made.
+    """
 
     reason: str
+    is_sure: bool = False
+    was_sent: bool = True
 
 
 class Blocked(Struct, frozen=True, tag="blocked"):

@@ -22,6 +22,7 @@ class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e", tag_field="re
 
     `body` is the event's own JSON object, `envelope` what stood beside it in a batch (`sentAt`,
     `context`, `integrations`) as a JSON object or empty. `user` is the lane that order is kept in.
+    `historical`: imported, with a time of its own that is never corrected.
     """
 
     app: str
@@ -39,6 +40,7 @@ class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e", tag_field="re
     envelope: bytes
     body: bytes
     notes: tuple[str, ...] = ()
+    historical: bool = False
 
 
 class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r", tag_field="record"):

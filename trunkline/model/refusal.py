@@ -395,5 +395,30 @@ TRACKING_ERRORS: list[ErrorRow] = [
     TRACKING_PLAN,
 ]
 
+# Custom events: the rows of the tracking API, and those for the metadata that come with them.
+CUSTOM_METADATA = ErrorRow(
+    "custom_event",
+    "invalid_metadata",
+    400,
+    "{where} is {came}",
+    "send a JSON object with writeKey, eventName, and userID or anonymousID",
+)
+CUSTOM_NO_NAME = ErrorRow(
+    "custom_event",
+    "missing_event_name",
+    400,
+    "the metadata have no eventName",
+    "send it in _metarouter of the body, in X-Event-Metadata, or in the query",
+)
+CUSTOM_NO_USER = ErrorRow(
+    "custom_event",
+    "no_user_anon_id",
+    400,
+    "the metadata have neither a userID nor an anonymousID",
+    "send at least one of them, spelled like this, beside the eventName",
+)
+
+CUSTOM_ERRORS: list[ErrorRow] = [CUSTOM_METADATA, CUSTOM_NO_NAME, CUSTOM_NO_USER]
+
 # The order is the reference page's. Each protocol's rows stand in the order of its checks.
-ERRORS: list[ErrorRow] = [*S2S_ERRORS, *TRACKING_ERRORS]
+ERRORS: list[ErrorRow] = [*S2S_ERRORS, *TRACKING_ERRORS, *CUSTOM_ERRORS]

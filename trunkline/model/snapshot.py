@@ -34,20 +34,26 @@ class Secret(Struct, frozen=True):
         return self.until_ms is None or now_ms < self.until_ms
 
 
-class Key(Struct, frozen=True):
-    """An app's API key: what the tracking API calls a write key."""
-
-    name: str
-    type: KeyType
-    secrets: tuple[Secret, ...]
-    allowed_origins: tuple[str, ...] = ()
-
-
 class Rate(Struct, frozen=True):
     """A token bucket: None means no limit."""
 
     events_per_second_max: float | None = None
     burst: int | None = None
+
+
+class Key(Struct, frozen=True):
+    """An app's API key: what the tracking API calls a write key.
+
+    `rate` holds for all its senders together, `rate_per_ip` for each address that sends with it;
+    None is what the gateway does by itself for a key of this type.
+    """
+
+    name: str
+    type: KeyType
+    secrets: tuple[Secret, ...]
+    allowed_origins: tuple[str, ...] = ()
+    rate: Rate = Rate()
+    rate_per_ip: Rate | None = None
 
 
 class EventDefinition(Struct, frozen=True):
@@ -82,7 +88,8 @@ class Destination(Struct, frozen=True):
     `uid` is never used twice: the same id made again later is another destination.
     `since` is the snapshot that created it: it gets events accepted under that one and later.
     `playbook` is the deployed revision as JSON, empty for the kind's own form of an event;
-    `shadow` is a revision that runs beside it and sends nothing.
+    `shadow` is a revision that runs beside it and sends nothing. `deny_fields` and `hash_fields`
+    are paths of the event (see kit/protection.py).
     """
 
     uid: int
@@ -101,10 +108,15 @@ class Destination(Struct, frozen=True):
     revision: int = 0
     shadow: bytes = b""
     shadow_revision: int = 0
+    deny_fields: tuple[str, ...] = ()
+    hash_fields: tuple[str, ...] = ()
 
 
 class App(Struct, frozen=True, dict=True):
-    """A configured origin of events, with everything that decides about them."""
+    """A configured origin of events, with everything that decides about them.
+
+    `suppressed` are the people whose events go nowhere: keyed digests of 16 bytes each.
+    """
 
     id: str
     name: str
@@ -119,6 +131,7 @@ class App(Struct, frozen=True, dict=True):
     keys: tuple[Key, ...]
     events: tuple[EventDefinition, ...]
     destinations: tuple[Destination, ...]
+    suppressed: bytes = b""
 
     @cached_property
     def events_by_slug(self) -> dict[str, EventDefinition]:
@@ -139,12 +152,13 @@ class Plan(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True, dict=True):
-    """One immutable version of the catalog."""
+    """One immutable version of the catalog. `suppression_key` makes the digests of people."""
 
     version: int
     organisation: str
     plan: Plan
     apps: tuple[App, ...]
+    suppression_key: bytes = b""
 
     @cached_property
     def apps_by_id(self) -> dict[str, App]:
@@ -163,10 +177,13 @@ class Snapshot(Struct, frozen=True, dict=True):
 
         The lookup is by digest, so its time says nothing about the secret.
         """
+        found = self.find_secret(secret, now_ms)
+        return None if found is None else (found[0], found[1])
+
+    def find_secret(self, secret: str, now_ms: int) -> tuple[App, Key, Secret] | None:
+        """Return also which of the key's secrets was presented."""
         found = self.keys_by_digest.get(digest(secret))
-        if found is None or not found[2].holds_at(now_ms):
-            return None
-        return found[0], found[1]
+        return found if found is not None and found[2].holds_at(now_ms) else None
 
 
 def fold_name(name: str) -> str:

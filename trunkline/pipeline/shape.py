@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+from msgspec import UnsetType
+
 from trunkline.kit.eventlog import Fetched, Record
 from trunkline.kit.protocol import Protocol
 from trunkline.model.event import Event, JsonObject, encode_event
@@ -20,6 +22,8 @@ from trunkline.model.record import (
 )
 from trunkline.model.snapshot import App, fold_name
 
+CONSENT_LISTS = ("allowedConsentIds", "deniedConsentIds")  # of `context.consentManagement`
+CONSENTS_MAX = 1000
 NOTE_NOT_IN_PLAN = "not in the tracking plan"
 
 
@@ -32,6 +36,8 @@ def shape(
         raise LookupError(f"no protocol {record.protocol!r} in this version")
     shaped = protocol.normalise(record, app)
     event = shaped.event
+    if record.historical:
+        event.historical = True
     notes = record.notes + shaped.notes
     if not _is_in_plan(event, app) and NOTE_NOT_IN_PLAN not in notes:
         notes += (NOTE_NOT_IN_PLAN,)
@@ -49,7 +55,7 @@ def shape(
         record.key,
         record.address,
         record.request_id,
-        False,
+        record.historical,
         _routing(event),
         encode_event(event, shaped.extra),
         record.body,
@@ -66,8 +72,20 @@ def _is_in_plan(event: Event, app: App | None) -> bool:
 
 
 def _routing(event: Event) -> Routing | None:
-    found: object = event.context.get("consent") if event.context else None
-    consent = cast("JsonObject", found) if isinstance(found, dict) else {}
+    consent = _object_in(event.context, "consent")
+    managed = _object_in(event.context, "consentManagement")
+    # Only what is asked later, in one place: lists of categories, allowed and denied.
+    consent |= {key: _texts(managed[key]) for key in CONSENT_LISTS if key in managed}
     if not event.integrations and not consent:
         return None
     return Routing(event.integrations or {}, consent)
+
+
+def _object_in(context: JsonObject | UnsetType, key: str) -> JsonObject:
+    found: object = context.get(key) if context else None
+    return dict(cast("JsonObject", found)) if isinstance(found, dict) else {}
+
+
+def _texts(value: object) -> list[object]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [item for item in items[:CONSENTS_MAX] if isinstance(item, str)]

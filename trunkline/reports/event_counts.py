@@ -12,8 +12,9 @@ from msgspec import Struct
 from trunkline.reports.state import read_groups, reading
 from trunkline.state.home import Home
 
-PLAYBOOK = "playbook"  # the ledger's reasons for what a playbook, and what consent, held back
-COMPLIANCE = ("consent",)
+# The ledger's reasons for what a playbook held back, and what consent and suppression did.
+PLAYBOOK = "playbook"
+COMPLIANCE = ("consent", "suppressed")
 
 
 class EventCounts(Struct, frozen=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.kit.destination import Attempt, Mapped, delivery_id
+from trunkline.kit.protection import protect_all
 from trunkline.model.snapshot import Destination, Snapshot
 from trunkline.playbook.comparing import changes
 from trunkline.playbook.program import Shaped
@@ -101,14 +102,15 @@ def _sides(
     for group in together.values():
         destination, revision, _ = group[0]
         letters = [letter for _, _, letter in group]
-        events, at_ms = [each.event for each in letters], [each.at_ms for each in letters]
+        events = protect_all(destination, [each.event for each in letters])
+        at_ms = [each.at_ms for each in letters]
         shaped, note = renderer.shape(destination, revision, events, at_ms)
         is_shaped = renderer.has_playbook(destination, revision)
         for position, letter in enumerate(letters):
             if note:
                 made[letter.letter.id] = _Made(Side(revision, note=note), ())
                 continue
-            event, each = letter.event, shaped[position]
+            event, each = events[position], shaped[position]
             sent = mapped_outputs([event], [each]) if is_shaped else [event]
             made[letter.letter.id] = _Made(_told(revision, sent, each), sent)
     return made

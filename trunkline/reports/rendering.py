@@ -28,7 +28,9 @@ from trunkline.kit.destination import (
 from trunkline.kit.shapers import InProcess, Programs, encode_output, moment_of
 from trunkline.kit.shaping import CodeHeld, Held, Shaper, Work, Workshop
 from trunkline.model.snapshot import Destination as Configured
+from trunkline.playbook.check import parse_playbook
 from trunkline.playbook.program import CodeError, PlaybookError, Shaped
+from trunkline.reports.hashed import hash_notes
 
 Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
 FindPlaybook = Callable[[Configured, int], bytes | None]
@@ -60,10 +62,14 @@ class Output(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """The request, or None; `note` says what is not as it was sent, or why there is none."""
+    """The request, or None; `note` says what is not as it was sent, or why there is none.
+
+    `changes` has for each event what was changed of it before it was sent.
+    """
 
     request: RequestLine | None
     note: str = ""
+    changes: Sequence[Sequence[str]] = ()
 
 
 class Renderer:
@@ -90,6 +96,19 @@ class Renderer:
     def has_playbook(self, destination: Configured, revision: int) -> bool:
         """Say whether a revision shapes events; else they go as they are."""
         return bool(self._find_playbook(destination, revision))
+
+    def hashed(
+        self, destination: Configured, revision: int, sent: Sequence[Mapped]
+    ) -> list[list[str]]:
+        """Return for each thing sent what a revision hashed of its event. Never raises."""
+        playbook = self._find_playbook(destination, revision)
+        if not playbook:
+            return [[] for _ in sent]
+        try:
+            parsed = parse_playbook(msgspec.json.decode(playbook))
+        except (PlaybookError, msgspec.DecodeError):
+            return [[] for _ in sent]
+        return [hash_notes(parsed, each.event, each.value) for each in sent]
 
     def shape(
         self,
@@ -157,6 +176,7 @@ class Renderer:
             return Rendered(None)
         try:
             component = kind(msgspec.json.decode(destination.settings, type=kind.settings_type))
+            changes = component.notes(mapped, attempt)
             request = component.build(mapped, attempt)
         except ValueError as error:  # msgspec's are such
             return Rendered(None, f"no request can be made: {error}")
@@ -165,7 +185,7 @@ class Renderer:
             note = "shown before the connection's transform"
         elif component.code():
             request, note = self._transform(component, destination, mapped, attempt, request)
-        return Rendered(_line(request, _secrets(component.settings)), note)
+        return Rendered(request_line(request, component.settings), note, changes)
 
     def _transform(
         self,
@@ -263,7 +283,9 @@ def _secrets(settings: Settings) -> list[str]:
     return sorted(spelled, key=len, reverse=True)
 
 
-def _line(request: Request, secrets: Sequence[str]) -> RequestLine:
+def request_line(request: Request, settings: Settings) -> RequestLine:
+    """Return a request as it may be shown: no secret of the destination, at most 16 KiB of body."""
+    secrets = _secrets(settings)
     headers = {
         name: HIDDEN if name.lower() in HIDDEN_HEADERS else _hide(value, secrets)
         for name, value in request.headers
@@ -273,6 +295,11 @@ def _line(request: Request, secrets: Sequence[str]) -> RequestLine:
     return RequestLine(
         request.method, _hide(request.url, secrets), headers, body[:REQUEST_BYTES_MAX] + cut
     )
+
+
+def shown_answer(answer: bytes, settings: Settings) -> str:
+    """Return what a vendor answered as it may be shown: some repeat what they were sent."""
+    return _hide(answer.decode("utf-8", "replace"), _secrets(settings))
 
 
 def _hide(text: str, secrets: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ is kept. What is older than the log keeps is said to be gone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import apsw
@@ -15,12 +16,20 @@ from msgspec import Struct
 
 from trunkline.kit.destination import Attempt, Mapped
 from trunkline.kit.eventlog import EventLog
+from trunkline.kit.protection import protect_all
 from trunkline.kit.times import format_ms, parse_time_ms
 from trunkline.model.record import EVENTS, StoredEvent, decode_stored
 from trunkline.model.snapshot import App, Snapshot
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.reports.failures import FailureLine, failure_line
-from trunkline.reports.rendering import Kinds, MakeWorkshop, Renderer, RequestLine, mapped_outputs
+from trunkline.reports.rendering import (
+    Kinds,
+    MakeWorkshop,
+    Rendered,
+    Renderer,
+    RequestLine,
+    mapped_outputs,
+)
 from trunkline.reports.revisions import finder
 from trunkline.reports.state import GroupState, read_groups, reading
 from trunkline.state.forwarder import BUCKET, OUTCOME_NAMES, unpack_offsets
@@ -58,7 +67,8 @@ class DestinationTrace(Struct, frozen=True, rename="camel", omit_defaults=True):
     """What became of the event at one destination, or why not.
 
     `revision` is that of the playbook that filtered the event, or failed for it; `failure` where it
-    failed; `note` what is to be said of the request.
+    failed; `note` what is to be said of the request; `changes` what was changed of the event before
+    the last attempt sent it: hashed, cut, left out.
     """
 
     kind: str
@@ -71,6 +81,7 @@ class DestinationTrace(Struct, frozen=True, rename="camel", omit_defaults=True):
     revision: int = 0
     failure: FailureLine | None = None
     note: str = ""
+    changes: list[str] = []
 
 
 class Trace(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -221,18 +232,19 @@ class _Teller:
     def tell(self) -> DestinationTrace:
         attempts, skip = self._fates()
         outcome, reason, due = self._outcome(attempts, skip)
-        request, note = self._render(attempts[-1]) if attempts else (None, "")
+        made = self._render(attempts[-1]) if attempts else Rendered(None)
         return DestinationTrace(
             self._destination.kind,
             outcome,
             reason,
             attempts,
-            request,
+            made.request,
             attempts[-1].answer if attempts else None,
             due,
             self._revision,
             self._failure,
-            note,
+            made.note,
+            [change for changes in made.changes for change in changes],
         )
 
     def _fates(self) -> tuple[list[AttemptLine], _Skip | None]:
@@ -312,27 +324,40 @@ class _Teller:
         since = format_ms(self._group.state_since_ms)
         return f"the destination is {self._group.state} since {since}: {self._group.reason}"
 
-    def _render(self, attempt: AttemptLine) -> tuple[RequestLine | None, str]:
-        """Render the request of the last attempt, and say what cannot be."""
+    def _render(self, attempt: AttemptLine) -> Rendered:
+        """Render the request of the last attempt, and say what cannot be and what was changed."""
         events = [event for offset in self._offsets if (event := self._mapped(offset))]
         if len(events) != len(self._offsets):
-            return None, ""
+            return Rendered(None)
+        events = protect_all(self._destination, events)
         at_ms = parse_time_ms(attempt.at) or 0
         shaped, note = self._renderer.shape(self._destination, attempt.revision, events, at_ms)
         if note:
-            return None, note
+            return Rendered(None, note)
         sent = events
         if self._renderer.has_playbook(self._destination, attempt.revision):
             sent = mapped_outputs(events, shaped)
         if not sent:
-            return (
-                None,
-                f"revision {attempt.revision} makes nothing of it now; did its params change?",
-            )
+            said = f"revision {attempt.revision} makes nothing of it now; did its params change?"
+            return Rendered(None, said)
         name = f"{self._destination.app}/{self._destination.id}"
-        return self._renderer.request(
+        made = self._renderer.request(
             self._destination, sent, Attempt(at_ms, attempt.number, name, attempt.delivery_id)
         )
+        return made._replace(changes=self._own_changes(events, sent, made, attempt.revision))
+
+    def _own_changes(
+        self, events: Sequence[Mapped], sent: Sequence[Mapped], made: Rendered, revision: int
+    ) -> list[list[str]]:
+        """Return what was changed of this event alone; others may have shared its request."""
+        own = events[self._offsets.index(self._offset)].message_id
+        hashed = self._renderer.hashed(self._destination, revision, sent)
+        changed = made.changes or [()] * len(sent)
+        return [
+            [*hashes, *changes]
+            for each, hashes, changes in zip(sent, hashed, changed, strict=True)
+            if each.message_id == own
+        ]
 
     def _mapped(self, offset: int) -> Mapped | None:
         fetched = self._log.fetch(EVENTS, 0, offset)

@@ -67,7 +67,11 @@ class Simulator(ABC):
     """One vendor. `credentials` are what it expects to be presented, by the vendor's own names.
 
     `own_faults` are bad days of this vendor alone, name to what happens: an error in the body of a
-    200, a batch of which some are refused, a token that ran out.
+    200, a batch of which some are refused, a token that ran out. `fault_outcomes` says what a
+    forwarder must make of the events of such a request: `delivered`, `retry`, `rejected`,
+    `blocked`, or `partial` where one answer holds several of them.
+
+    `token_paths` are where tokens are fetched: no fault of a script is used up there.
     """
 
     vendor: ClassVar[str]  # the kit's name
@@ -76,6 +80,8 @@ class Simulator(ABC):
     credentials: ClassVar[Mapping[str, str]]
     deduplicates: ClassVar[bool] = False
     own_faults: ClassVar[Mapping[str, str]] = {}
+    fault_outcomes: ClassVar[Mapping[str, str]] = {}
+    token_paths: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self.taken: list[Taken] = []
@@ -101,7 +107,7 @@ class Simulator(ABC):
         return Reply(503, {"error": f"{ask.path} cannot be served now"})
 
     def take(self, id: str, name: str, value: Any) -> None:
-        """Have an event. One whose id came before is counted and not kept, if the vendor does so."""
+        """Have an event. One whose id came before is counted and left, if the vendor does so."""
         if self.deduplicates and id and id in self._ids:
             self.duplicates += 1
             return

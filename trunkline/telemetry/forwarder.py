@@ -27,7 +27,8 @@ _OUTCOMES = counter(
 )
 _UNSENT = counter(
     "trunkline_forwarder_unsent_events_total",
-    "Events that a playbook left nothing to send of: filtered, or it failed for them (unshaped).",
+    "Events that nothing was sent of: filtered, the playbook failed for them (unshaped), or the "
+    "contract of the vendor rejects them (forbidden).",
     ("kind", "outcome"),
 )
 _REQUESTS = histogram(
@@ -80,14 +81,16 @@ class KindMetrics:
             **{type_: _OUTCOMES.labels(kind, name) for type_, name in _NAMES},
             **{type_: _UNSENT.labels(kind, name) for type_, name in _UNSENT_NAMES},
         }
+        self._forbidden = _UNSENT.labels(kind, "forbidden")
         self._seconds = _REQUESTS.labels(kind)
         self._counts: dict[type[Outcome | Unsent], int] = {}  # since the last `tell`
         self._took_ms: list[float] = []
 
-    def unsent(self, filtered: int, unshaped: int) -> None:
-        """Count events of which nothing was sent."""
+    def unsent(self, filtered: int, unshaped: int, forbidden: int = 0) -> None:
+        """Count events of which nothing was sent; `forbidden`: by the vendor's contract."""
         self._outcomes[Filtered].inc(filtered)
         self._outcomes[Unshaped].inc(unshaped)
+        self._forbidden.inc(forbidden)
 
     def attempted(self, outcomes: Sequence[Outcome | Unsent], took_ms: float) -> None:
         """Count a request."""

@@ -1,0 +1,278 @@
+"""The contract of a vendor, as a kit writes it down: rules over what the playbook made.
+
+A rule speaks where `when` holds and `unless` does not. It may test the event's age, or a value: its
+length, number, pattern. What it then asks: reject or drop the event, cut or leave out the value, or
+set a time to the attempt's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Struct
+
+from trunkline.kits.patterns import full_match
+from trunkline.playbook.check_filters import read_filter
+from trunkline.playbook.nodes import Node, kind_of, near_miss
+from trunkline.playbook.program import Problem
+from trunkline.playbook.reading import MARK, Reading
+
+RULES_MAX = 100
+VALUES_MAX = 2000  # of `in`
+Then = Literal["reject", "drop", "cut", "leave_out"]
+TimeUnit = Literal["seconds", "millis", "micros", "rfc3339"]
+THENS = ("reject", "drop", "cut", "leave_out")
+UNITS = ("seconds", "millis", "micros", "rfc3339")
+_NAME = re.compile(r"[a-z0-9_]{1,80}")
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_TIMES = ("olderThan", "ahead")
+_COUNTS = ("charactersMax", "itemsMax", "bytesMax")
+_TESTS = (*_COUNTS, "in", "pattern", "min", "max")
+_FIELDS = ("rule", "when", "unless", "then", "say", "page", "key", "clamp", *_TIMES, *_TESTS)
+
+
+class Clamp(Struct, frozen=True):
+    """Which key is set to the attempt's time, and in which unit it is written."""
+
+    key: str
+    unit: TimeUnit
+
+
+class ContractRule(Struct, frozen=True):
+    """One rule. Fields that stand at None or nothing are not asked.
+
+    `older_ms` and `ahead_ms` are compared with the event's own timestamp; `key` is a dotted path of
+    the output, `*` in it each member. `older_param` names the param that says `older_ms`.
+    """
+
+    name: str
+    then: Then | None
+    say: str = ""
+    page: str = ""
+    when: Any = None
+    unless: Any = None
+    older_ms: int | None = None
+    ahead_ms: int | None = None
+    clamp: Clamp | None = None
+    key: str = ""
+    characters_max: int | None = None
+    items_max: int | None = None
+    bytes_max: int | None = None
+    among: tuple[Any, ...] | None = None
+    pattern: str = ""
+    low: float | None = None
+    high: float | None = None
+    older_param: str = ""
+
+    @property
+    def has_test(self) -> bool:
+        """Say whether it tests a value."""
+        asked = (self.characters_max, self.items_max, self.bytes_max, self.among, self.low)
+        return any(one is not None for one in (*asked, self.high)) or bool(self.pattern)
+
+    @property
+    def reason(self) -> str:
+        """The rule as a dead letter tells it: `needs_identifier: SAY (PAGE)`."""
+        page = f" ({self.page})" if self.page else ""
+        return f"{self.name}: {self.say}{page}" if self.say else f"{self.name}{page}"
+
+
+def read_contract(node: Node) -> tuple[ContractRule, ...]:
+    """Read the rules, telling what is wrong with them."""
+    entries = node.entries()
+    if len(entries) > RULES_MAX:
+        node.complain(f"has {len(entries)} rules; at most {RULES_MAX} are read")
+    found: dict[str, ContractRule] = {}
+    for entry in entries[:RULES_MAX]:
+        rule = _read_rule(entry)
+        if rule.name and rule.name in found:
+            entry.complain(f"{rule.name} stands twice; give each rule a name of its own")
+        found[rule.name] = rule
+    return tuple(found.values())
+
+
+def _read_rule(node: Node) -> ContractRule:
+    fields = node.fields(_FIELDS, ("rule",))
+    texts = {key: fields[key].text() for key in ("say", "page", "key") if key in fields}
+    counts = {key: fields[key].whole(0, 1 << 30) for key in _COUNTS if key in fields}
+    spans = {key: _read_span(fields[key]) for key in _TIMES if key in fields}
+    then = fields["then"].choice(THENS) if "then" in fields else None
+    rule = ContractRule(
+        _read_name(fields["rule"]) if "rule" in fields else "",
+        cast("Then | None", then),
+        texts.get("say", ""),
+        texts.get("page", ""),
+        _read_condition(fields["when"]) if "when" in fields else None,
+        _read_condition(fields["unless"]) if "unless" in fields else None,
+        spans.get("olderThan"),
+        spans.get("ahead"),
+        _read_clamp(fields["clamp"]) if "clamp" in fields else None,
+        texts.get("key", ""),
+        counts.get("charactersMax"),
+        counts.get("itemsMax"),
+        counts.get("bytesMax"),
+        _read_among(fields["in"]) if "in" in fields else None,
+        _read_pattern(fields["pattern"]) if "pattern" in fields else "",
+        _read_number(fields["min"]) if "min" in fields else None,
+        _read_number(fields["max"]) if "max" in fields else None,
+        _param_of(fields["olderThan"]) if "olderThan" in fields else "",
+    )
+    if isinstance(node.value, dict):
+        _check_key(node, rule)
+        _check_subject(node, rule, [*fields])
+        _check_then(node, rule)
+    return rule
+
+
+def _check_key(node: Node, rule: ContractRule) -> None:
+    for path in filter(None, (rule.key, rule.clamp.key if rule.clamp else "")):
+        if not all(path.split(".")):
+            node.complain(f"key {path[:80]!r}: expected names with one dot between two, as a.b")
+
+
+def _check_subject(node: Node, rule: ContractRule, given: list[str]) -> None:
+    """Tell of a rule that asks nothing, or more than one thing."""
+    times = [name for name in _TIMES if name in given]
+    tests = [name for name in _TESTS if name in given]
+    if times and (tests or len(times) > 1):
+        node.complain(f"asks {' and '.join([*times, *tests])}; make it two rules")
+    elif rule.key and not tests and rule.then != "leave_out":
+        node.complain("names a `key` and tests nothing of it; add a test, as charactersMax")
+    elif not times and not tests and rule.when is None and rule.unless is None:
+        node.complain("asks nothing; give it `when` or `unless`, a time, or `key` and a test")
+    elif tests and not rule.key and tests != ["bytesMax"]:
+        node.complain(f"{tests[0]} tests a value; name it with `key`")
+
+
+def _check_then(node: Node, rule: ContractRule) -> None:
+    is_timed = rule.older_ms is not None or rule.ahead_ms is not None
+    if rule.clamp is not None and (not is_timed or rule.then is not None):
+        node.complain("clamp goes with `olderThan` or `ahead`, and without `then`")
+    elif rule.clamp is None and rule.then is None:
+        node.complain("then is missing; expected `reject`, `drop`, `cut` or `leave_out`")
+    elif rule.then == "reject" and not rule.say:
+        node.complain("rejects and does not say why; add `say`, a sentence for the operator")
+    elif rule.then == "leave_out" and not rule.key:
+        node.complain("leaves out no key; name it with `key`")
+    elif rule.then == "cut" and not _can_cut(rule):
+        node.complain("cuts by `charactersMax` or `itemsMax` alone; make the rest another rule")
+
+
+def _can_cut(rule: ContractRule) -> bool:
+    others = (rule.bytes_max, rule.among, rule.low, rule.high)
+    is_alone = not rule.pattern and all(one is None for one in others)
+    return is_alone and (rule.characters_max is not None or rule.items_max is not None)
+
+
+def _read_name(node: Node) -> str:
+    name = node.text()
+    if not _NAME.fullmatch(name):
+        node.complain(f"is {name[:80]!r}; expected small letters, digits and _, as needs_value")
+    return name
+
+
+def fill_contract(
+    rules: tuple[ContractRule, ...], values: Mapping[str, str]
+) -> tuple[ContractRule, ...]:
+    """Return the rules with ages that params say; one whose param is empty goes.
+
+    Raises `ValueError` with a sentence that shows no param's value.
+    """
+    return tuple(_fill_age(rule, values) for rule in rules if _has_age(rule, values))
+
+
+def _has_age(rule: ContractRule, values: Mapping[str, str]) -> bool:
+    if not rule.older_param:
+        return True
+    if rule.older_param not in values:
+        raise ValueError(f"params: {rule.older_param} must be given; the kit's contract uses it")
+    return bool(values[rule.older_param].strip())
+
+
+def _fill_age(rule: ContractRule, values: Mapping[str, str]) -> ContractRule:
+    if not rule.older_param:
+        return rule
+    match = _SPAN.fullmatch(values[rule.older_param].strip())
+    if match is None:
+        raise ValueError(
+            f"params: {rule.older_param} must be a number with s, m, h or d, as 7d; correct it"
+        )
+    older_ms = int(match[1]) * _UNIT_MS[match[2]]
+    return msgspec.structs.replace(rule, older_ms=older_ms, older_param="")
+
+
+def _param_of(node: Node) -> str:
+    """Return the name of the param that stands for a span, or nothing."""
+    match = MARK.fullmatch(node.scalar_text())
+    return match[1] if match else ""
+
+
+def _read_span(node: Node) -> int:
+    text = node.scalar_text()
+    if MARK.fullmatch(text):
+        return 0  # filled in later
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        node.complain(f"is {text[:40]!r}; expected a number with s, m, h or d, as 7d")
+        return 0
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _read_condition(node: Node) -> Any:
+    """Read a condition as playbooks do; its paths are those of the output."""
+    problems: list[Problem] = []
+    for text in MARK.findall(repr(node.value)):
+        node.complain(f"holds $${text}$$; a contract knows no params")
+    place = f"{node.path}.byConditions.when"
+    tree = {"byConditions": {"action": "allow", "when": node.value}}
+    found = read_filter(Node(tree, node.path, problems), Reading(is_filled=True))
+    for problem in problems:
+        path = problem.path.replace(place, node.path, 1)
+        Node(None, path, node.problems).complain(problem.message)
+    return found.by_conditions.when if found.by_conditions is not None and not problems else None
+
+
+def _read_clamp(node: Node) -> Clamp:
+    fields = node.fields(("key", "unit"), ("key", "unit"))
+    unit = fields["unit"].choice(UNITS) if "unit" in fields else "seconds"
+    return Clamp(fields["key"].text() if "key" in fields else "", cast(TimeUnit, unit))
+
+
+def _read_among(node: Node) -> tuple[Any, ...]:
+    entries = node.entries()
+    if len(entries) > VALUES_MAX:
+        node.complain(f"has {len(entries)} values; at most {VALUES_MAX} are read")
+    for entry in entries:
+        if isinstance(entry.value, dict | list):
+            entry.complain(f"is {kind_of(entry.value)}; expected text, a number or a boolean")
+    return tuple(entry.value for entry in entries[:VALUES_MAX])
+
+
+def _read_pattern(node: Node) -> str:
+    pattern = node.text()
+    try:
+        full_match(pattern)
+    except ValueError as error:
+        node.complain(str(error))
+        return ""
+    return pattern
+
+
+def _read_number(node: Node) -> float | None:
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    node.complain(f"is {kind_of(value)}; expected a number")
+    return None
+
+
+def unknown_rule(name: str, rules: tuple[ContractRule, ...]) -> str:
+    """Say that no rule has a name, as the end of a sentence; nothing where one has it."""
+    names = [rule.name for rule in rules]
+    if name in names:
+        return ""
+    return f"names no rule of the contract{near_miss(name, names) or '; it has none'}"
