@@ -1,0 +1,1 @@
+"""Every shipped kit against the simulator of its vendor."""
