@@ -12,6 +12,8 @@ import trunkline.telemetry
 from trunkline.cli import build
 from trunkline.kit.describe import describe_kind
 from trunkline.kit.settings import list_settings
+from trunkline.kits.catalogue_page import describe_index, describe_kit
+from trunkline.kits.shipped import shipped_kits
 from trunkline.model.refusal import ERRORS
 from trunkline.model.refusal_rest import REST_ERRORS
 from trunkline.node import destination_kinds
@@ -30,6 +32,9 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "playbooks.md", describe_playbook_library()
     for kind, component in sorted(destination_kinds().items()):
         yield f"destinations/{kind}.md", describe_kind(component)
+    yield "kits/index.md", describe_index([*shipped_kits().values()])
+    for name, kit in shipped_kits().items():
+        yield f"kits/{name}.md", describe_kit(kit)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -84,6 +89,9 @@ def main() -> int:
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+    for path in (FOLDER / "kits").glob("*.md"):  # of kits that are shipped no more
+        if path.stem not in (*shipped_kits(), "index"):
+            path.unlink()
     return 0
 
 
