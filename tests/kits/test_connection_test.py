@@ -10,11 +10,9 @@ import pytest
 from tests.kits.test_fixtures import BOOK, EVENT
 from tests.kits.test_kit_file import kit, problems_of
 from trunkline.kit.destination import Call, NoAnswer, Request, Response
-from trunkline.kits.hash_notes import hash_notes
 from trunkline.kits.kit import Kit, parse_kit
 from trunkline.kits.test_request import ConnectionTest, TestVerdict, make_test
 from trunkline.model.outcome import Retry
-from trunkline.playbook.check import parse_playbook
 
 NOW_MS = 1_800_000_000_000
 FIXTURE = {"name": "order", "events": [EVENT], "requests": []}
@@ -144,21 +142,3 @@ def test_mistakes_of_a_test_are_told_with_their_place(test: dict[str, Any], told
     connection = {"params": PARAMS, "default": {"endpoint": "https://acme.example/e"}}
     problems = problems_of(kit(connection=connection, playbook=BOOK, fixtures=[FIXTURE], test=test))
     assert any(one.startswith(told) for one in problems), problems
-
-
-def test_what_a_playbook_hashes_is_told_for_the_section_of_the_event() -> None:
-    def hashing(key: str, by: str) -> dict[str, Any]:
-        transforms = [{"modifyString": "lowercase"}, {"toHash": by}]
-        return {"inputKey": "traits.email", "outputKey": key, "transforms": transforms}
-
-    book = parse_playbook(
-        {
-            "global": {
-                "mappings": [hashing("user.em", "sha256"), {"inputKey": "a", "outputKey": "b"}]
-            },
-            "eventSpecific": {"identify": {"mappings": [hashing("user.id", "md5")]}},
-            "default": {"mappings": [hashing("other", "sha256")]},
-        }
-    )
-    assert hash_notes(book, {"type": "identify"}) == {"user.em": "sha256", "user.id": "md5"}
-    assert hash_notes(book, EVENT) == {"user.em": "sha256", "other": "sha256"}
