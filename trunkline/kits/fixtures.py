@@ -131,27 +131,47 @@ def fixture_now(fixture: KitFixture) -> int:
     return max((one + AFTER_MS for one in times if one is not None), default=NOW_MS)
 
 
+class FixtureKit:
+    """A kit with a fixture's params, ready to be run over events. Raises `CannotRun` and more.
+
+    `PlaybookError` where the playbook does not compile, `ValueError` for params that do not fit.
+    """
+
+    def __init__(self, kit: Kit, fixture: KitFixture) -> None:
+        if kit.cannot_send or kit.connection is None:
+            raise CannotRun(f"the kit cannot send: {kit.cannot_send}")
+        values = fixture_params(kit, fixture)
+        empty = {one.name: "" for one in kit.params if one.is_optional}
+        self._program = compile_playbook(kit.book, {**empty, **values})
+        filled = fill_connection(parse_connection(kit.settings_connection), values)
+        filled = msgspec.structs.replace(filled, answers=Answers())
+        self._exchanges = Exchanges(filled, BATCH_MAX, gives_up_unknown=False)
+        if self._exchanges.code():
+            raise CannotRun("the connection has a transform, which is code; fixtures run none")
+        auths = [spec.auth.oauth2 for spec in kit.way.requests() if spec.auth.oauth2]
+        self._token = msgspec.json.encode({auth.token_key: TOKEN for auth in auths})
+
+    def run(self, events: Sequence[Mapping[str, Any]], now_ms: int) -> Ran:
+        """Shape events, make their requests and answer each 200. Raises `CannotRun`."""
+        mapped, filtered = shape_events(self._program, events, now_ms)
+        if not mapped:
+            return Ran([], [], [], filtered)
+        attempt = attempt_at(mapped, now_ms)
+        requests, outcomes = _drive(self._exchanges, mapped, attempt, self._token)
+        return Ran(requests, outcomes, [], filtered)
+
+    def notes(self, events: Sequence[Mapping[str, Any]], now_ms: int) -> list[str]:
+        """Return what the contract notes about events. Raises `CannotRun`."""
+        mapped, _ = shape_events(self._program, events, now_ms)
+        notes = self._exchanges.notes(mapped, attempt_at(mapped, now_ms))
+        return [note for of_one in notes for note in of_one]
+
+
 def _run(kit: Kit, fixture: KitFixture) -> Ran:
-    if kit.cannot_send or kit.connection is None:
-        raise CannotRun(f"the kit cannot send: {kit.cannot_send}")
-    values = fixture_params(kit, fixture)
-    now_ms = fixture_now(fixture)
-    empty = {one.name: "" for one in kit.params if one.is_optional}
-    program = compile_playbook(kit.book, {**empty, **values})
-    mapped, filtered = shape_events(program, fixture.events, now_ms)
-    filled = fill_connection(parse_connection(kit.settings_connection), values)
-    filled = msgspec.structs.replace(filled, answers=Answers())
-    exchanges = Exchanges(filled, BATCH_MAX, gives_up_unknown=False)
-    if exchanges.code():
-        raise CannotRun("the connection has a transform, which is code; fixtures run none")
-    attempt = attempt_at(mapped, now_ms)
-    notes = [note for notes in exchanges.notes(mapped, attempt) for note in notes]
-    auths = [spec.auth.oauth2 for spec in kit.way.requests() if spec.auth.oauth2]
-    token = msgspec.json.encode({auth.token_key: TOKEN for auth in auths})
-    if not mapped:
-        return Ran([], [], notes, filtered)
-    requests, outcomes = _drive(exchanges, mapped, attempt, token)
-    return Ran(requests, outcomes, notes, filtered)
+    ready, now_ms = FixtureKit(kit, fixture), fixture_now(fixture)
+    ran = ready.run(fixture.events, now_ms)
+    ran.notes = ready.notes(fixture.events, now_ms)
+    return ran
 
 
 def shape_events(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
 from trunkline.playbook.arguments import fields, flag, text, text_list, text_map, whole
-from trunkline.playbook.conditions import compile_pattern
 from trunkline.playbook.ids import ulid_of, uuid_of
 from trunkline.playbook.numbers import DIGITS_MAX, absolute, multiply, round_to, sum_values
 from trunkline.playbook.objects import (
@@ -19,6 +17,7 @@ from trunkline.playbook.objects import (
     rename_keys,
     scalars_only,
 )
+from trunkline.playbook.patterns import full_match
 from trunkline.playbook.scalars import TEXT_MAX, bool_of, look_up, number_of, text_of
 from trunkline.playbook.transform import Function, Transform, example, plain
 
@@ -134,16 +133,13 @@ def _is_present(value: Any) -> bool | None:
 def _prepare_match(argument: Any) -> Function:
     pattern = text(fields(argument, ("pattern",), ("pattern",)), "pattern", "", _PATTERN_MAX)
     try:
-        fits: Callable[[str], Any] = compile_pattern(pattern).fullmatch
+        fits = full_match(pattern)
     except ValueError as error:
         raise ValueError(f"pattern: {error}") from None
 
     def run(value: Any) -> str | None:
         found = text_of(value)
-        try:
-            return found if found and fits(found) is not None else None
-        except UnicodeEncodeError:  # half of a surrogate pair
-            return None
+        return found if found and fits(found) else None
 
     return run
 

@@ -1,0 +1,113 @@
+"""Workload 14: an event through each shipped kit, beside the plain webhook.
+
+A kit's own work is the CPU time of its playbook, its contract, the request that it makes and the
+answer that it judges; nothing is sent. What sending costs is the webhook's: one request an event,
+through the real client to nginx. So a kit costs (its work + the webhook) ÷ the webhook, and the
+dearest one counts. A kit that sends batches costs less than is said here: it shares requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from bench import programs
+from bench.plan import Plan
+from bench.results import Bound, Result, median, number
+from trunkline.destinations.webhook import Webhook, WebhookSettings
+from trunkline.forwarder.carrier import HttpCarrier
+from trunkline.forwarder.http import HttpSender
+from trunkline.forwarder.pace import Pace
+from trunkline.kit.clock import SystemClock
+from trunkline.kit.destination import EXAMPLE_DESTINATION, Attempt, delivery_id, map_event
+from trunkline.kit.sample_events import PURCHASE
+from trunkline.kits.fixture_spec import KitFixture
+from trunkline.kits.fixtures import FixtureKit, fixture_now
+from trunkline.kits.kit import Kit
+from trunkline.kits.shipped import shipped_kits
+
+NUMBERS = (14,)
+
+_EVENTS = 50
+_UNDER_WAY = 8
+
+
+def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
+    """Measure; nginx must be there. Raises `NotThere`."""
+    folder = plan.folder / "kits"
+    folder.mkdir()
+    requests = max(200, plan.single_events // 10)
+    with programs.nginx(folder) as receiver:
+        webhook = [uvloop.run(_webhook_seconds(receiver.url, requests)) for _ in range(plan.rounds)]
+    yardstick = median(webhook) * 1e6
+    costs = {name: _kit_micros(kit, plan.rounds) for name, kit in shipped_kits().items()}
+    dearest = max(costs, key=lambda name: costs[name])
+    listed = ", ".join(f"{name} {number(cost)}" for name, cost in sorted(costs.items()))
+    return [
+        Result(
+            workload=14,
+            title="an event through the dearest of the shipped kits",
+            unit="× the plain webhook",
+            bound=Bound(4.0, 2.0, is_most=True),
+            durability="C/C",
+            measured=(costs[dearest] + yardstick) / yardstick,
+            ours=f"{dearest}: {number(costs[dearest])} µs of its own",
+            yardstick=f"the plain webhook, one request an event: {number(yardstick)} µs CPU",
+            note=f"µs an event: {listed}",
+        )
+    ]
+
+
+async def _webhook_seconds(url: str, requests: int) -> float:
+    """Return the CPU seconds of this process for a request of one event, sent and judged."""
+    clock = SystemClock()
+    sender = HttpSender(clock, allow_private_addresses=True)
+    webhook = Webhook(WebhookSettings(url=url))
+    carrier = HttpCarrier(webhook, sender, clock, True, Pace(clock))
+    event = map_event(PURCHASE)
+    key = delivery_id(EXAMPLE_DESTINATION, [event.message_id])
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            await carrier.carry([event], Attempt(clock.now_ms(), 1, EXAMPLE_DESTINATION, key))
+
+    await send(20)  # connections, and what is loaded when it is first used
+    begun = time.process_time()
+    await asyncio.gather(*(send(requests // _UNDER_WAY) for _ in range(_UNDER_WAY)))
+    took = time.process_time() - begun
+    await carrier.close()
+    await sender.close()
+    return took / (requests // _UNDER_WAY * _UNDER_WAY)
+
+
+def _kit_micros(kit: Kit, rounds: int) -> float:
+    """Return the µs of CPU time that a kit's own work takes for an event: the best round."""
+    fixture = _fixture_of(kit)
+    ready, now_ms, event = FixtureKit(kit, fixture), fixture_now(fixture), fixture.events[0]
+    # One user each, and one after the other: an exchange makes ten requests at most.
+    events = [
+        {**event, "messageId": f"{event['messageId']}-{n}", "userId": f"user-{n}"}
+        for n in range(_EVENTS)
+    ]
+
+    def run() -> None:
+        for each in events:
+            ready.run([each], now_ms)
+
+    run()
+    return min(_time(run) for _ in range(max(3, rounds))) / _EVENTS * 1e6
+
+
+def _fixture_of(kit: Kit) -> KitFixture:
+    """Return the first fixture that makes requests: for most kits a purchase with products."""
+    return next(one for one in kit.fixtures if one.requests)
+
+
+def _time(run: Callable[[], Any]) -> float:
+    begun = time.process_time()
+    run()
+    return time.process_time() - begun
