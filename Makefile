@@ -43,6 +43,7 @@ client-libraries: $(READY) # what is missing here is said, and its tests say so 
 
 servers: $(READY) # Kafka, PostgreSQL and the others that channels are tested against: the same
 	@$(BIN)/python -m tests.support.servers.install
+	@$(BIN)/python -m tests.support.servers.install_go
 
 test-clients: $(READY) client-libraries ## unmodified client libraries against a real node
 	$(PYTEST) -m clients tests/clients

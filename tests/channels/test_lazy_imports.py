@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIBRARIES = ("confluent_kafka", "psycopg", "pika")
+LIBRARIES = ("confluent_kafka", "psycopg", "pika", "boto3", "pyarrow", "redis", "nats")
 SCRIPT = f"""
 import sys
 import trunkline.node
