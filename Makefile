@@ -28,8 +28,8 @@ check: $(READY) ## the everyday loop: style, types, layers, fast tests
 	$(PYTEST) -q -n 2 -m "not slow and not clients" tests
 
 lint: $(READY)
-	$(BIN)/ruff format --check trunkline tests bench examples docs
-	$(BIN)/ruff check trunkline tests bench examples docs
+	$(BIN)/ruff format --check trunkline tests bench examples docs sdks
+	$(BIN)/ruff check trunkline tests bench examples docs sdks
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
@@ -55,8 +55,8 @@ docs: $(READY) ## make docs/reference again
 	$(BIN)/python docs/generate.py
 
 fmt: $(READY) ## format the code
-	$(BIN)/ruff format trunkline tests bench examples docs
-	$(BIN)/ruff check --fix --quiet trunkline tests bench examples docs
+	$(BIN)/ruff format trunkline tests bench examples docs sdks
+	$(BIN)/ruff check --fix --quiet trunkline tests bench examples docs sdks
 
 new: $(READY) ## how to add a component
 	@echo "A destination kind is one file in trunkline/destinations/; copy webhook.py and read trunkline/kit/destination.py."

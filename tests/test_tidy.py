@@ -34,7 +34,7 @@ EXEMPT: dict[str, str] = {}  # path → reason
 
 SOURCES = sorted(
     path
-    for folder in ("trunkline", "tests", "bench", "examples", "docs")
+    for folder in ("trunkline", "tests", "bench", "examples", "docs", "sdks")
     for path in (ROOT / folder).rglob("*.py")
     if "node_modules" not in path.parts
 )
@@ -49,7 +49,7 @@ def complaints_of(path: Path) -> list[str]:
     found = [*size_complaints(name, text), *function_complaints(name, tree)]
     if path.stem in VAGUE:
         found.append(f"{name}:1: a vague name; say what the file is for")
-    if name.startswith("trunkline"):
+    if name.startswith(("trunkline", "sdks")):
         found += word_complaints(name, text)
         if not ast.get_docstring(tree):
             found.append(f"{name}:1: no docstring; say what the file is for, and its idea")
