@@ -16,7 +16,7 @@ from trunkline.kits.catalogue_page import describe_index, describe_kit
 from trunkline.kits.shipped import shipped_kits
 from trunkline.model.refusal import ERRORS
 from trunkline.model.refusal_rest import REST_ERRORS
-from trunkline.node import destination_kinds
+from trunkline.node import destination_kinds, protocol_shelf
 from trunkline.playbook.describe import describe_playbook_library
 from trunkline.telemetry.metrics import list_metrics
 
@@ -27,6 +27,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield every generated page: its path below docs/reference, and its text."""
     yield "settings.md", settings_page()
     yield "errors.md", errors_page()
+    yield "ingest.md", ingest_page()
     yield "metrics.md", metrics_page()
     yield "cli.md", cli_page()
     yield "playbooks.md", describe_playbook_library()
@@ -66,6 +67,22 @@ def errors_page() -> str:
     return (
         "# Errors a caller can see\n\n"
         + table(("where", "code", "status", "what is wrong", "what to do"), rows)
+        + "\n"
+    )
+
+
+def ingest_page() -> str:
+    rows = sorted(
+        (f"`{r.path}`", r.method, f"`{name}`", f"{r.wire_bytes_max:,}", f"{r.inflated_bytes_max:,}")
+        for name, protocol in protocol_shelf().items()
+        for r in protocol.routes
+    )
+    head = ("path", "method", "protocol", "bytes as sent", "bytes decompressed")
+    return (
+        "# Paths of the ingest port\n\nA slash at the end is the same path. `protocol` is what the "
+        "metrics, a trace and `source.protocol` of an event call it; the numbers are the most that "
+        "a body may have. Every path answers `OPTIONS`, for pages of other origins.\n\n"
+        + table(head, rows)
         + "\n"
     )
 

@@ -42,7 +42,7 @@ def test_a_short_run_measures_every_workload_and_writes_it_down(tmp_path: Path) 
     said, code = run_bench("--folder", str(tmp_path), "--results", str(file))
     report = read(file)
     assert code == 0, said
-    assert {r["workload"] for r in report["results"]} == set(range(1, 13))
+    assert {r["workload"] for r in report["results"]} == set(range(1, 15))
     for result in report["results"]:
         assert result["measured"] > 0, result
         assert result["durability"] in ("A", "A/A", "A/C", "C/C"), result

@@ -18,6 +18,8 @@ from types import ModuleType
 import pytest
 
 import trunkline.telemetry
+from tests.support.installing import Unavailable
+from tests.support.java_libraries import java_command
 from tests.support.page_session import Session
 from tests.support.pages import ROOT, Page, documentation, fits, read_page
 from trunkline.kit.settings import list_settings
@@ -27,6 +29,7 @@ PAGES = [page for page in map(read_page, documentation()) if page.is_run]
 WHEELS = ROOT / ".cache" / "docs-wheels"
 LOCK = ROOT / "tests" / "clients" / "python" / "segment-analytics-python-2.4.lock"
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
+LANGUAGES = {"node": "JavaScript", "mvn": "Java", "go": "Go"}
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.MULTILINE)
 
@@ -40,6 +43,13 @@ def wheels() -> Path:
         if done.returncode:
             _miss(f"{LOCK.name} cannot be downloaded: {done.stderr.strip()[-200:]}")
     return WHEELS
+
+
+def _fetch_java() -> None:
+    try:
+        java_command("segment/DriveSegment.java")
+    except Unavailable as error:
+        _miss(f"what a page's pom.xml names cannot be fetched: {error}")
 
 
 def _miss(reason: str) -> None:
@@ -56,8 +66,11 @@ def test_every_block_of_a_page_does_what_the_page_says(
 ) -> None:
     commands = "\n".join(b.text for b in page.blocks if b.role in ("run", "eventually"))
     environment = {"NODE_PATH": str(NODE_MODULES)}
-    if re.search(r"^\s*node\b", commands, re.MULTILINE) and not shutil.which("node"):
-        _miss(f"{page.path.name} runs JavaScript, and Node.js is not installed")
+    for program, language in LANGUAGES.items():
+        if re.search(rf"^\s*{program}\b", commands, re.MULTILINE) and not shutil.which(program):
+            _miss(f"{page.path.name} runs {language}, and there is no {program}")
+    if page.path.stem == "java":
+        _fetch_java()
     if "@segment/" in "\n".join(b.text for b in page.blocks) and not NODE_MODULES.is_dir():
         _miss(
             f"{page.path.name} needs the Node clients: make tests/clients/node/node_modules/.ready"
@@ -121,7 +134,7 @@ def test_metrics_and_settings_that_pages_name_exist() -> None:
         text = path.read_text("utf-8")
         unknown += [
             f"{path.name}: {name}"
-            for name in re.findall(r"\btrunkline_[a-z_]+\w", text)
+            for name in re.findall(r"\btrunkline_(?!sdk\b)[a-z_]+\w", text)
             if re.sub(r"_(bucket|count|sum)$", "", name) not in metrics
         ]
         unknown += [

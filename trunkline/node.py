@@ -73,6 +73,7 @@ def wire(
             settings=boot.gateway,
             clock=clock,
             stamp=stamp,
+            key_uses_file=home.key_uses_folder / f"gateway-{gateway}.json",
         )
     if worker:
         # ACCEPTED ──► pipeline ──► EVENTS: each event once, in its canonical form.

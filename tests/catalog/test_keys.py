@@ -12,11 +12,13 @@ from trunkline.catalog import keys
 from trunkline.catalog.check import WorkspaceError
 from trunkline.catalog.database import CatalogError, read_session
 from trunkline.catalog.export import export_workspace
+from trunkline.catalog.key_list import list_keys, tell_leak
 from trunkline.catalog.snapshots import build_snapshot
 from trunkline.catalog.vault import open_vault
 from trunkline.kit.clock import FakeClock
-from trunkline.model.snapshot import Snapshot, digest
+from trunkline.model.snapshot import Rate, Snapshot, digest
 from trunkline.state.home import Home
+from trunkline.state.key_uses import KeyUse, read_uses, use_id, write_uses
 
 SERVER_KEY = ENVIRONMENT["WALLET_SERVER_KEY"]
 HOUR_MS = 3_600_000
@@ -155,7 +157,7 @@ def test_a_revoked_dev_key_is_gone_and_a_new_one_is_generated(home: Home, clock:
 def test_the_list_shows_states_and_no_secrets(home: Home, clock: FakeClock) -> None:
     keys.rotate_key(home, clock, "Wallet", "backend", 24)
     keys.revoke_key(home, clock, "Wallet", "web")
-    lines = keys.list_keys(home, clock)
+    lines = list_keys(home, clock)
     assert [(line.name, line.type, line.state) for line in lines] == [
         ("dev key", "dev", "active"),
         ("backend", "server", "active"),
@@ -163,6 +165,110 @@ def test_the_list_shows_states_and_no_secrets(home: Home, clock: FakeClock) -> N
         ("web", "key", "revoked"),
     ]
     assert not [secret for secret in filter(None, ENVIRONMENT.values()) if secret in repr(lines)]
+
+
+def test_a_server_key_becomes_a_client_key_and_keeps_its_secret(
+    home: Home, clock: FakeClock
+) -> None:
+    keys.make_client_key(home, clock, "Wallet", "backend")
+    found = snapshot_of(home).find_key(SERVER_KEY, clock.now_ms())
+    assert found is not None
+    assert (found[1].name, found[1].type) == ("backend", "client")
+
+
+# What was seen of keys
+
+
+def saw(home: Home, secret: str, use: KeyUse, app: str = APP_ID, gateway: int = 0) -> None:
+    """Write what a gateway saw."""
+    file = home.key_uses_folder / f"gateway-{gateway}.json"
+    write_uses(file, {**read_uses(file), use_id(app, digest(secret)): use})
+
+
+def test_the_list_shows_when_each_secret_was_used_last(home: Home, clock: FakeClock) -> None:
+    issued = keys.rotate_key(home, clock, "Wallet", "backend", 24)
+    saw(home, SERVER_KEY, KeyUse(1_795_169_700_000))
+    saw(home, SERVER_KEY, KeyUse(1_795_169_760_000), gateway=1)
+    saw(home, issued.secret, KeyUse(1_795_169_640_000))
+    saw(home, ENVIRONMENT["WALLET_DEV_KEY"], KeyUse(1_795_169_580_000))
+    saw(home, ENVIRONMENT["WALLET_DEV_KEY"], KeyUse(1_795_169_880_000), app="another")
+    lines = [(line.name, line.state, line.last_used) for line in list_keys(home, clock)]
+    assert lines == [
+        ("dev key", "active", "2026-11-20T10:13:00.000Z"),
+        ("backend", "active", "2026-11-20T10:14:00.000Z"),
+        ("backend", "overlap", "2026-11-20T10:16:00.000Z"),
+        ("web", "active", None),
+    ]
+
+
+LEAKED = KeyUse(0, 3, 1_795_169_731_200, "https://shop.example")
+
+
+def leaks_of(home: Home, clock: FakeClock) -> list[str]:
+    return [told for told in map(tell_leak, list_keys(home, clock)) if told]
+
+
+def test_a_leak_is_told_until_that_secret_opens_nothing(home: Home, clock: FakeClock) -> None:
+    saw(home, SERVER_KEY, LEAKED)
+    seen = "leaked: seen in a browser request from https://shop.example 3 times, last "
+    seen += "2026-11-20T10:15:31.200Z; "
+    command = "trunkline key rotate Wallet backend"
+    assert leaks_of(home, clock) == [f"{seen}rotate it: {command}"]
+    keys.rotate_key(home, clock, "Wallet", "backend", 2)
+    [line] = [line for line in list_keys(home, clock) if line.state == "overlap"]
+    assert leaks_of(home, clock) == [f"{seen}it opens until {line.until}; end it now: {command}"]
+    keys.rotate_key(home, clock, "Wallet", "backend", 2)
+    assert leaks_of(home, clock) == []
+
+
+def test_what_is_a_client_key_now_has_not_leaked(home: Home, clock: FakeClock) -> None:
+    saw(home, SERVER_KEY, LEAKED)
+    keys.make_client_key(home, clock, "Wallet", "backend")
+    assert leaks_of(home, clock) == []
+
+
+def test_a_leak_without_an_origin_and_a_name_with_spaces_are_told_too(
+    home: Home, clock: FakeClock
+) -> None:
+    issued = keys.new_key(home, clock, "Wallet", "the back end", "server")
+    saw(home, issued.secret, KeyUse(0, 1, 1_795_169_731_200, ""))
+    assert leaks_of(home, clock) == [
+        "leaked: seen in a browser request that named no origin once, last "
+        "2026-11-20T10:15:31.200Z; rotate it: trunkline key rotate Wallet 'the back end'"
+    ]
+
+
+# Rates
+
+RATES = """
+apps:
+  - id: {app}
+    name: Wallet
+    keys:
+      - {{name: web, type: client, rate: {{events_per_second_max: 500, burst: 900}},
+         rate_per_ip: {{events_per_second_max: 2.5}}}}
+      - {{name: kiosk, type: client, rate_per_ip: none}}
+      - {{name: app, type: client}}
+"""
+
+
+def test_rates_of_keys_reach_the_gateway_and_come_back_as_they_were(
+    home: Home, clock: FakeClock
+) -> None:
+    apply(home, RATES.format(app=APP_ID), clock=clock)
+    found = {key.name: (key.rate, key.rate_per_ip) for key in snapshot_of(home).apps[0].keys}
+    assert found == {
+        "backend": (Rate(), None),
+        "web": (Rate(500, 900), Rate(2.5)),
+        "kiosk": (Rate(), Rate()),
+        "app": (Rate(), None),
+    }
+    exported = export_workspace(home, clock, reveal=True).text
+    assert apply(home, exported, clock=clock, prune=True).lines == ()
+    changed = apply(
+        home, exported.replace("rate_per_ip: none", "rate_per_ip: default"), clock=clock
+    )
+    assert changed.lines == ("~ key Wallet/kiosk", '~   rate_per_ip: "none" → "default"')
 
 
 @pytest.mark.parametrize(
@@ -188,6 +294,10 @@ def test_the_list_shows_states_and_no_secrets(home: Home, clock: FakeClock) -> N
         (
             lambda home, clock: keys.rotate_key(home, clock, "Wallet", "backend", -1),
             "an overlap of -1 hours; expected 0 to 8760",
+        ),
+        (
+            lambda home, clock: keys.make_client_key(home, clock, "Wallet", "web"),
+            "the key Wallet/web is a client key already",
         ),
     ],
 )

@@ -39,6 +39,7 @@ from trunkline.state.home import Home
 
 PLAYBOOK_FIELDS = ("playbook", "revision", "shadow", "shadow_revision")
 PROTECTION_FIELDS = ("deny_fields", "hash_fields")
+KEY_RATE_FIELDS = ("rate", "rate_per_ip")
 FOLDER = Path(trunkline.catalog.migrations.__file__).parent
 
 
@@ -207,6 +208,9 @@ def test_a_snapshot_that_an_older_trunkline_kept_is_still_read(tmp_path: Path) -
             for name in (*PLAYBOOK_FIELDS, *PROTECTION_FIELDS):
                 del destination[name]
             destination["settings"] = base64.b64decode(destination["settings"])
+        for key in app["keys"]:
+            for name in KEY_RATE_FIELDS:
+                del key[name]
         for secret in [*app["s2s"]["dev_keys"], *(s for k in app["keys"] for s in k["secrets"])]:
             secret["digest"] = base64.b64decode(secret["digest"])
     sealed = vault.seal(msgspec.msgpack.encode(tree))

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from trunkline.__main__ import main
+from trunkline.catalog.current import load_snapshot
+from trunkline.kit.clock import SystemClock
+from trunkline.kit.times import parse_time_ms
+from trunkline.state.home import Home
+from trunkline.state.key_uses import KeyUse, use_id, write_uses
 
 WORKSPACE = """
 organisation: Acme
@@ -144,10 +149,66 @@ def test_keys_are_made_rotated_revoked_and_listed(file: Path, capsys: Capture) -
     ]
 
 
+@pytest.mark.parametrize(("overlap", "hours"), [("30m", 0.5), ("24h", 24), ("7d", 168), ("0", 0)])
+def test_an_overlap_is_a_span(file: Path, overlap: str, hours: float, capsys: Capture) -> None:
+    main(["apply", str(file)])
+    before = SystemClock().now_ms()
+    capsys.readouterr()
+    assert main(["key", "rotate", "Wallet", "backend", "--overlap", overlap, "--json"]) == 0
+    until = parse_time_ms(json.loads(capsys.readouterr().out)["previous_until"])
+    assert until is not None
+    assert before <= until - hours * 3_600_000 <= SystemClock().now_ms()
+
+
+def test_a_server_key_is_made_a_client_key(file: Path, capsys: Capture) -> None:
+    main(["apply", str(file)])
+    capsys.readouterr()
+    assert main(["key", "change", "Wallet", "backend", "--type", "client"]) == 0
+    assert "Wallet/backend is a client key now" in capsys.readouterr().out
+    assert main(["key", "list"]) == 0
+    assert "Wallet/backend  client  active  not used yet" in capsys.readouterr().out.splitlines()
+
+
+def test_last_use_and_leaks_stand_in_the_list_and_leaks_in_doctor(
+    file: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    main(["apply", str(file)])
+    home = Home(tmp_path / "home")
+    [app] = load_snapshot(home).apps
+    place = use_id(app.id, app.keys[0].secrets[0].digest)
+    use = KeyUse(1_795_169_700_000, 3, 1_795_169_731_200, "https://shop.example")
+    write_uses(home.key_uses_folder / "gateway-0.json", {place: use})
+    capsys.readouterr()
+    assert main(["key", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = (
+        "leaked: seen in a browser request from https://shop.example 3 times, last "
+        "2026-11-20T10:15:31.200Z; rotate it: trunkline key rotate Wallet backend"
+    )
+    at = lines.index("Wallet/backend  server  active  last used 2026-11-20T10:15Z")
+    assert lines[at + 1] == f"  {told}"
+    assert main(["key", "list", "--json"]) == 0
+    [line] = [x for x in json.loads(capsys.readouterr().out) if x["name"] == "backend"]
+    assert line["last_used"] == "2026-11-20T10:15:00.000Z"
+    assert line["leak"] == {
+        "count": 3,
+        "last": "2026-11-20T10:15:31.200Z",
+        "origin": "https://shop.example",
+    }
+    main(["doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)
+    [finding] = [each for each in findings if each["about"] == "keys"]
+    assert (finding["verdict"], finding["text"]) == ("warning", f"Wallet/backend {told}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["rotate", "Wallet"], "name a key, or give --dev-key"),
+        (["rotate", "Wallet", "backend", "--overlap", "soon"], "'soon' is no overlap"),
+        (["rotate", "Wallet", "backend", "--overlap", "2h", "--overlap-hours", "2"], "not both"),
+        (["change", "Wallet", "backend", "--type", "server"], "no key becomes a server key"),
+        (["change", "Wallet", "nosuch", "--type", "client"], "has no key 'nosuch'"),
         (["revoke", "Wallet", "backend", "--dev-key"], "name a key, or give --dev-key"),
         (["revoke", "Walet", "backend"], "did you mean `Wallet`?"),
     ],

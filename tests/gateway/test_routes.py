@@ -85,3 +85,13 @@ def test_remembered_paths_are_bounded() -> None:
 def test_a_path_that_starts_with_a_parameter_is_refused() -> None:
     with pytest.raises(ValueError, match="first segment"):
         RouteTable([Paths(("POST", "/{app}/x"))])
+
+
+def test_what_is_nowhere_is_told_by_the_protocol_with_most_paths_beside_it() -> None:
+    one = Paths(("POST", "/v1/custom"))
+    most = Paths(("POST", "/v1/a"), ("POST", "/v1/b"), ("POST", "/api/s/{type}"))
+    table = RouteTable([one, most, Paths(("POST", "/v1/c"), ("GET", "/api/x"))])
+    for path, owner in (("/v1/nowhere", most), ("/api/nowhere", most), ("/nowhere", None)):
+        miss = table.find("POST", path)
+        assert isinstance(miss, Miss)
+        assert miss.protocol is owner

@@ -2,7 +2,8 @@
 
 The Python ones conflict with each other, so each lives in a folder of its own under
 `.cache/clients`, named after its lock file and made from it. The Node ones share one
-`node_modules`. `python -m tests.support.client_libraries` installs what is missing, as `make` does.
+`node_modules`. The Java ones are fetched and compiled by `java_libraries.py`.
+`python -m tests.support.client_libraries` installs what is missing, as `make` does.
 """
 
 from __future__ import annotations
@@ -11,22 +12,18 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support import installing
+from tests.support.installing import CACHE, ROOT, Unavailable, run
+from tests.support.java_libraries import JAVA_FOLDER, java_command, java_folder, java_version
+
 PYTHON_FOLDER = ROOT / "tests/clients/python"
 NODE_FOLDER = ROOT / "tests/clients/node"
-CACHE = ROOT / ".cache/clients"
-INSTALL_SECONDS_MAX = 300
 NODE_MAJOR_MIN = 20
-
-
-class Unavailable(Exception):
-    """A library cannot be installed here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Library:
 
     name: str
     package: str
-    language: Literal["python", "node"]
+    language: Literal["python", "node", "java"]
     driver: str
     app: str
     is_ordered: bool
@@ -49,6 +46,8 @@ class Library:
         if self.language == "node":
             install_node()
             return [find_program("node"), str(NODE_FOLDER / self.driver)]
+        if self.language == "java":
+            return java_command(self.driver)
         install_python(self)
         return [sys.executable, str(PYTHON_FOLDER / self.driver)]
 
@@ -61,6 +60,8 @@ class Library:
         """What pins it."""
         if self.language == "node":
             return NODE_FOLDER / "package-lock.json"
+        if self.language == "java":
+            return (JAVA_FOLDER / self.driver).with_name("jars.sha256")
         return PYTHON_FOLDER / f"{self.name}.lock"
 
     @property
@@ -68,6 +69,8 @@ class Library:
         """Where it is installed. A changed lock file makes a new folder."""
         if self.language == "node":
             return NODE_FOLDER / "node_modules"
+        if self.language == "java":
+            return java_folder(self.driver)
         digest = hashlib.sha256(self.lock_file.read_bytes()).hexdigest()[:8]
         return CACHE / f"{self.name}-{self.version}-{digest}"
 
@@ -77,6 +80,8 @@ class Library:
         if self.language == "node":
             packages = json.loads(self.lock_file.read_text("utf-8"))["packages"]
             return str(packages[f"node_modules/{self.package}"]["version"])
+        if self.language == "java":
+            return java_version(self.driver)
         pins = (line.split("==") for line in self.lock_file.read_text("utf-8").splitlines())
         return next(pin[1] for pin in pins if pin[0] == self.package)
 
@@ -109,6 +114,14 @@ LIBRARIES = (
     Library(
         "rudder-sdk-node-3", "@rudderstack/rudder-sdk-node", "node",
         "drive_rudder.js", "noderudderthree", False,
+    ),
+    Library(
+        "segment-analytics-java-3", "com.segment.analytics.java:analytics", "java",
+        "segment/DriveSegment.java", "javasegmentthre", True,
+    ),
+    Library(
+        "rudder-analytics-java-3", "com.rudderstack.sdk.java.analytics:analytics", "java",
+        "rudder/DriveRudder.java", "javarudderthree", True,
     ),
 )  # fmt: skip
 
@@ -145,24 +158,8 @@ def install_node() -> None:
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program. Raises `Unavailable`."""
-    path = shutil.which(name)
-    if path is None:
-        raise Unavailable(f"{name} is missing; install Node.js {NODE_MAJOR_MIN} or later")
-    return path
-
-
-def run(command: list[str], folder: Path = ROOT) -> str:
-    """Run a command and return what it said. Raises `Unavailable`."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"{' '.join(command[:4])}: {error}") from error
-    if done.returncode:
-        raise Unavailable(f"{' '.join(command[:4])} failed: {done.stderr[-500:]}")
-    return done.stdout.strip()
+    """Return the path of a program that comes with Node.js. Raises `Unavailable`."""
+    return installing.find_program(name, f"Node.js {NODE_MAJOR_MIN} or later")
 
 
 def main() -> int:

@@ -81,12 +81,17 @@ class Driver:
         """Whether it still runs."""
         return self.process.poll() is None
 
+    def end(self) -> None:
+        """End it now, if it still runs."""
+        self.process.kill()
+        self.process.wait()
+
     def finish(self, shelf: Shelf, seconds: float) -> Performance:
         """Wait until it ended well, and read its report."""
         try:
             code = self.process.wait(seconds)
         finally:
-            self.process.kill()
+            self.end()
         said = (self.folder / "said").read_text("utf-8", "replace")
         assert code == 0, f"{self.library.name} ended with {code}: {said[-2000:]}"
         report = json.loads((self.folder / "report.json").read_text("utf-8"))
@@ -166,7 +171,7 @@ class Stage:
                 performances[driver.library.name] = driver.finish(shelf, left)
         finally:
             for driver in drivers:
-                driver.process.kill()
+                driver.end()
         everyone = performances.values()
         self.receiver.wait(lambda: not any(one.missing for one in everyone), DELIVERY_SECONDS_MAX)
         return performances

@@ -54,7 +54,7 @@ def _install(driver: Path, place: Path) -> None:
         shutil.copy(driver.with_name("pom.xml"), fresh)  # Maven leaves a folder beside the file
         fetch = ["dependency:copy-dependencies", f"-DoutputDirectory={lib}"]
         run([maven, "--quiet", "--batch-mode", *fetch], fresh)
-        _check_jars(lib, driver.with_name("jars.sha256"))
+        check_jars(lib, driver.with_name("jars.sha256"))
         compile_it = [javac, "-encoding", "UTF-8", "-cp", f"{lib}/*", "-d", str(classes)]
         run([*compile_it, str(JAVA_FOLDER / "Story.java"), str(driver)], fresh)
         # Renamed when it is whole: of two test processes that both installed it, one wins.
@@ -64,14 +64,13 @@ def _install(driver: Path, place: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _check_jars(lib: Path, lock: Path) -> None:
+def check_jars(lib: Path, lock: Path) -> None:
+    """Compare a folder of jars with what is pinned. Raises `Unavailable` with what is other."""
     pinned = {
         name: digest
         for digest, name in (line.split() for line in lock.read_text("utf-8").splitlines())
     }
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in lib.glob("*.jar")}
-    other = sorted(name for name, _ in pinned.items() ^ found.items())
+    other = sorted({name for name, _ in pinned.items() ^ found.items()})
     if other:
-        raise Unavailable(
-            f"what was fetched is not what {lock.relative_to(ROOT)} names: {', '.join(other)}"
-        )
+        raise Unavailable(f"what was fetched is not what {lock} names: {', '.join(other)}")

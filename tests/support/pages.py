@@ -26,7 +26,7 @@ ROLES: dict[str, Role] = {
     "output": "output", "eventually": "eventually", "background": "background", "fails": "fails",
     "file": "file", "shown": "shown",
 }  # fmt: skip
-RUNNABLE = ("console", "python", "js", "javascript")
+RUNNABLE = ("console", "python", "js", "javascript", "java", "go")
 _COMMENT = re.compile(r"<!--\s*([a-z]+)(?::\s*(.*?))?\s*-->")
 _BESIDE = re.compile(r"<!--\s*page runs beside:\s*(.*?)\s*-->")
 _FENCE = re.compile(r"(`{3,})(\w*)")
@@ -75,7 +75,7 @@ class Page(Struct, frozen=True):
 
 def documentation() -> list[Path]:
     """Return every page that is written by hand."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs" / "guide").rglob("*.md"))]
 
 
 def read_page(path: Path) -> Page:

@@ -191,11 +191,22 @@ def _check_keys(app: Tree, place: Place, secrets: dict[str, Place], context: Con
                 "it on client keys only: a server key seen in a browser is refused anyway",
                 "remove it, or make the key type: client",
             )
+        _check_rates(key, at, context)
         for secret, where in _secrets_of_key(key, at):
             first = secrets.setdefault(secret.text, where)
             if first is not where and first.anchor != where.anchor:
                 came = f"the same as {first.absolute}"
                 context.wrong(where, came, "another secret for each key", "change one")
+
+
+def _check_rates(key: Tree, place: Place, context: Context) -> None:
+    for name in ("rate", "rate_per_ip"):
+        rate: Any = key.get(name)
+        if isinstance(rate, dict) and cast(Tree, rate).get("events_per_second_max") is None:
+            advice = f"set it, or leave {name} out"
+            context.wrong(
+                place.key(name), "without events_per_second_max", "how many a second", advice
+            )
 
 
 def _secrets_of_key(key: Tree, place: Place) -> Iterator[tuple[SecretText, Place]]:

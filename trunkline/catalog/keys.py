@@ -1,4 +1,4 @@
-"""API keys and dev keys from the command line: new, rotate with an overlap, revoke, list.
+"""API keys and dev keys from the command line: new, rotate with an overlap, change, revoke.
 
 Each is a change of the catalog like any other: one transaction, one new version. A revoked secret
 is remembered by its digest, so that no workspace file brings it back.
@@ -9,18 +9,15 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
 from trunkline.catalog.announce import Live, Mark
 from trunkline.catalog.apply import Change, change_catalog
 from trunkline.catalog.conform import suggest
-from trunkline.catalog.database import CatalogError, read_session
+from trunkline.catalog.database import CatalogError
 from trunkline.catalog.formats import FORMATS, format_instant
 from trunkline.catalog.generate import new_dev_key, new_key_secret
 from trunkline.catalog.plan import plan_changes
-from trunkline.catalog.store import read_stored, rows_of
 from trunkline.catalog.tables import DevKeyRow, KeyRow, KeySecretRow, RevokedRow
-from trunkline.catalog.vault import open_vault
 from trunkline.catalog.workspace import (
     AppSpec,
     Instant,
@@ -48,17 +45,6 @@ class IssuedKey(Struct, frozen=True):
     secret: str
     previous_until: str | None
     live: Live | None
-
-
-class KeyLine(Struct, frozen=True):
-    """A key as a list shows it: never its secret. `state`: active, overlap, none or revoked."""
-
-    app: str
-    app_name: str
-    name: str
-    type: str
-    state: str
-    until: str | None = None
 
 
 def new_key(home: Home, clock: Clock, app: str, name: str, key_type: KeyType) -> IssuedKey:
@@ -125,6 +111,24 @@ def rotate_dev_key(home: Home, clock: Clock, app: str, overlap_hours: float) -> 
     return IssuedKey(app, DEV_KEY_NAME, "dev", secret, format_instant(until), live)
 
 
+def make_client_key(home: Home, clock: Clock, app: str, name: str) -> Live | None:
+    """Turn a Server key into a Client key, which may do less. It keeps its secret.
+
+    There is no way back: anyone may have read what stood in a page. Raises `CatalogError`.
+    """
+
+    def work(change: Change) -> Mark:
+        found = find_app(change.stored.workspace, app)
+        key = _find_key(found, name)
+        if key.type == "client":
+            raise CatalogError(f"the key {found.name}/{name} is a client key already")
+        changed = msgspec.structs.replace(key, type="client")
+        keys = tuple(changed if other is key else other for other in found.keys)
+        return _put(change, msgspec.structs.replace(found, keys=keys))
+
+    return change_catalog(home, clock, work)
+
+
 def revoke_key(home: Home, clock: Clock, app: str, name: str) -> Live | None:
     """End a key now and for good, with every secret it ever had. Raises `CatalogError`."""
 
@@ -158,17 +162,6 @@ def revoke_dev_key(home: Home, clock: Clock, app: str) -> Live | None:
         return _put(change, msgspec.structs.replace(found, s2s=s2s))
 
     return change_catalog(home, clock, work)
-
-
-def list_keys(home: Home, clock: Clock) -> tuple[KeyLine, ...]:
-    """Return every key of every app, and what was revoked. Raises `CatalogError`."""
-    with read_session(home) as session:
-        if session is None:
-            return ()
-        vault = open_vault(home.key_file, may_create=False)
-        workspace = read_stored(session, vault, clock.now_ms()).workspace
-        lines = [line for app in workspace.apps for line in _lines_of(app)]
-        return (*lines, *_revoked_lines(session, {app.id: app.name for app in workspace.apps}))
 
 
 def find_app(workspace: Workspace, text: str) -> AppSpec:
@@ -214,41 +207,3 @@ def _remember(change: Change, app: AppSpec, name: str, digests: list[bytes]) -> 
     for digest in digests:
         row = RevokedRow(digest=digest, app_id=app.id, name=name, revoked_ms=change.now_ms)
         change.session.merge(row)
-
-
-def _lines_of(app: AppSpec) -> list[KeyLine]:
-    lines = _state_lines(app, DEV_KEY_NAME, "dev", app.s2s.dev_key, app.s2s.dev_key_previous)
-    if app.s2s.dev_key is None and app.s2s.dev_key_previous is None:
-        lines = []
-    for key in app.keys:
-        lines += _state_lines(app, key.name, key.type, key.secret, key.secret_previous)
-    return lines
-
-
-def _state_lines(
-    app: AppSpec, name: str, key_type: str, secret: SecretText | None, previous: Previous | None
-) -> list[KeyLine]:
-    state = "active" if secret is not None else "none"
-    lines = [KeyLine(app.id or "", app.name, name, key_type, state)]
-    if previous is not None:
-        until = format_instant(previous.until)
-        lines.append(KeyLine(app.id or "", app.name, name, key_type, "overlap", until))
-    return lines
-
-
-def _revoked_lines(session: Session, names: dict[str | None, str]) -> list[KeyLine]:
-    rows = rows_of(session, RevokedRow, RevokedRow.revoked_ms, RevokedRow.name)
-    told: dict[tuple[str, str, int], RevokedRow] = {}  # a key with an overlap had two secrets
-    for row in rows:
-        told.setdefault((row.app_id, row.name, row.revoked_ms), row)
-    return [
-        KeyLine(
-            row.app_id,
-            names.get(row.app_id, ""),
-            row.name,
-            "dev" if row.name == DEV_KEY_NAME else "key",
-            "revoked",
-            format_instant(Instant(row.revoked_ms)),
-        )
-        for row in told.values()
-    ]

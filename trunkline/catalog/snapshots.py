@@ -124,7 +124,15 @@ def _key(row: KeyRow, secrets: tuple[Secret, ...]) -> Key:
         type=row.type,  # pyright: ignore[reportArgumentType] checked when stored
         secrets=secrets,
         allowed_origins=tuple(row.allowed_origins),
+        rate=Rate(**row.rate),
+        rate_per_ip=_rate_per_ip(row.rate_per_ip),
     )
+
+
+def _rate_per_ip(stored: str | dict[str, Any]) -> Rate | None:
+    if isinstance(stored, str):
+        return None if stored == "default" else Rate()
+    return Rate(**stored)
 
 
 def _event(row: EventRow) -> EventDefinition:

@@ -174,7 +174,13 @@ def _key_spec(row: KeyRow, secret: SecretText | None, previous: Previous | None)
         secret=secret,
         secret_previous=previous,
         allowed_origins=tuple(row.allowed_origins),
+        rate=RateSpec(**row.rate),
+        rate_per_ip=_rate_per_ip(row.rate_per_ip),
     )
+
+
+def _rate_per_ip(stored: str | dict[str, Any]) -> Any:  # checked when stored
+    return stored if isinstance(stored, str) else RateSpec(**stored)
 
 
 def _event_spec(row: EventRow) -> EventSpec:

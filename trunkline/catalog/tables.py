@@ -58,7 +58,7 @@ class AppRow(Table):
 
 
 class KeyRow(Table):
-    """An API key."""
+    """An API key. `rate` has the fields that are not null; `rate_per_ip` may be a word instead."""
 
     __tablename__ = "api_key"
     __table_args__ = (UniqueConstraint("app_id", "name"),)
@@ -67,6 +67,8 @@ class KeyRow(Table):
     name: Mapped[str] = mapped_column(String(128))
     type: Mapped[str] = mapped_column(String(16))
     allowed_origins: Mapped[list[str]] = mapped_column(JSON)
+    rate: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    rate_per_ip: Mapped[dict[str, Any] | str] = mapped_column(JSON, server_default='"default"')
 
 
 class KeySecretRow(Table):

@@ -101,13 +101,15 @@ class S2SSpec(Struct, frozen=True, kw_only=True):
 
 
 class KeySpec(Struct, frozen=True, kw_only=True):
-    """An API key."""
+    """An API key. By default each address has a limit with a Client key, none with a Server key."""
 
     name: Name
     type: KeyType
     secret: KeySecret | None = None
     secret_previous: Previous | None = None
     allowed_origins: tuple[Annotated[str, _format("origin")], ...] = ()
+    rate: RateSpec = RateSpec()
+    rate_per_ip: Literal["default", "none"] | RateSpec = "default"
 
 
 class EventSpec(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import delete, inspect
 from sqlalchemy.orm import Session
@@ -33,6 +34,7 @@ from trunkline.catalog.workspace import (
     EventSpec,
     KeySpec,
     Previous,
+    RateSpec,
     SecretText,
 )
 from trunkline.model.snapshot import digest
@@ -167,6 +169,9 @@ class Writer:
         row = rows.keys.setdefault(place, KeyRow(app_id=app, name=spec.name))
         row.type = spec.type
         row.allowed_origins = list(spec.allowed_origins)
+        row.rate = _plain_rate(spec.rate)
+        per_ip = spec.rate_per_ip
+        row.rate_per_ip = per_ip if isinstance(per_ip, str) else _plain_rate(per_ip)
         self._session.add(row)
 
     def _put_event(self, app: str, slug: str, spec: EventSpec, rows: _Rows) -> None:
@@ -220,6 +225,10 @@ class Writer:
                 to_revision=row.revision,
             )
         )
+
+
+def _plain_rate(rate: RateSpec) -> dict[str, Any]:
+    return {k: v for k, v in msgspec.structs.asdict(rate).items() if v is not None}
 
 
 def _plain_hashes(given: str | Sequence[str]) -> str | list[str]:

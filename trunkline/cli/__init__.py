@@ -6,6 +6,7 @@ imported only when its verb is used, so that a short command starts fast.
 
 from __future__ import annotations
 
+import keyword
 from pathlib import Path
 
 import cyclopts
@@ -16,7 +17,7 @@ import trunkline
 def list_verbs() -> list[str]:
     """Return every verb, in the order of the alphabet."""
     files = Path(__file__).parent.glob("[a-z]*.py")
-    return sorted(file.stem.replace("_", "-") for file in files)
+    return sorted(file.stem.rstrip("_").replace("_", "-") for file in files)
 
 
 def build(*, is_whole: bool = False) -> cyclopts.App:
@@ -28,7 +29,10 @@ def build(*, is_whole: bool = False) -> cyclopts.App:
         result_action="return_value",
     )
     for verb in list_verbs():
-        app.command(f"trunkline.cli.{verb.replace('-', '_')}:command", name=verb)
+        stem = verb.replace("-", "_")
+        # A word of Python's own cannot be the name of a file that is imported.
+        module = f"{stem}_" if keyword.iskeyword(stem) else stem
+        app.command(f"trunkline.cli.{module}:command", name=verb)
         if is_whole:
             app[verb]
     return app

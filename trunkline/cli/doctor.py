@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from trunkline.catalog.key_list import list_keys, tell_leak
 from trunkline.cli._ending_params import ending_params
 from trunkline.cli._frame import (
     HOME_DEFAULT,
@@ -24,6 +25,7 @@ from trunkline.cli._frame import (
     say_json,
 )
 from trunkline.cli._node import read_snapshot
+from trunkline.cli.check import catalog_errors
 from trunkline.jail.workshop import why_no_jail
 from trunkline.kit.addresses import is_listening, split_address
 from trunkline.kit.clock import SystemClock
@@ -77,6 +79,7 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     yield from _ports(boot, is_running)
     yield _key_file(home)
     yield _catalog(home)
+    yield from _leaks(home)
     yield from _params(home)
     yield from _log(home, boot)
     yield from _destinations(home, boot)
@@ -161,6 +164,19 @@ def _catalog(home: Home) -> Finding:
         "catalog", "ok",
         f"snapshot {snapshot.version}: {len(snapshot.apps)} apps, {count} destinations",
     )  # fmt: skip
+
+
+def _leaks(home: Home) -> Iterator[Finding]:
+    """Tell of Server keys that a browser sent."""
+    try:
+        with catalog_errors():
+            lines = list_keys(home, SystemClock())
+    except CommandError:
+        return  # told of the catalog already
+    for line in lines:
+        if line.leak is not None:
+            where = f"{line.app_name}/{line.name}"
+            yield Finding("keys", "warning", f"{where} {tell_leak(line)}")
 
 
 def _params(home: Home) -> Iterator[Finding]:

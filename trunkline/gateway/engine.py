@@ -10,7 +10,8 @@ committer, when the append that holds them returned. Everything that ends a requ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -20,7 +21,8 @@ from trunkline.gateway.bodies import OVERLOADED, Bodies
 from trunkline.gateway.committer import Committer, Durable
 from trunkline.gateway.exchange import Exchange, RequestIds
 from trunkline.gateway.health import Health
-from trunkline.gateway.limits import InFlight, RateLimiter
+from trunkline.gateway.key_uses import KeyUses
+from trunkline.gateway.limits import InFlight, RateLimiter, Wait
 from trunkline.gateway.refusals import Refusals
 from trunkline.gateway.routes import Match, Miss, RouteTable
 from trunkline.gateway.wire import Scope, Wire
@@ -30,6 +32,7 @@ from trunkline.kit.protocol import Answer, Decoded, Failure, Protocol, Request
 from trunkline.kit.settings import GatewaySettings
 from trunkline.model.record import AcceptedEvent, AcceptedRefusal, encode_record, partition_key
 from trunkline.model.snapshot import Snapshot
+from trunkline.state.key_uses import KeyUse
 from trunkline.telemetry import gateway as telemetry
 
 TURN_SECONDS = 1.0  # housekeeping: slow bodies, counted refusals, metrics
@@ -48,10 +51,12 @@ class Gateway:
         settings: GatewaySettings,
         clock: Clock,
         stamp: Callable[[], int],
+        key_uses_file: Path | None = None,
     ) -> None:
         """Raises `ValueError` for protocols that clash and proxies that are no addresses.
 
         `stamp` gives nanoseconds that grow, in all gateway processes of the node alike.
+        `key_uses_file` keeps when this process saw which key.
         """
         self._routes = RouteTable(protocols)
         self._callers = Callers(settings.trusted_proxies)
@@ -62,6 +67,7 @@ class Gateway:
         self._tally = telemetry.Tally()
         self._inflight = InFlight(settings.inflight_requests_max, settings.inflight_bytes_max)
         self._limiter = RateLimiter(clock)
+        self._key_uses = KeyUses(key_uses_file, clock)
         self._refusals = Refusals(stamp, self._tally)
         self._committer = Committer(appender, self._refusals, clock)
         self._bodies = Bodies(self._inflight, settings.body_seconds_max, clock)
@@ -72,6 +78,11 @@ class Gateway:
     def inflight(self) -> InFlight:
         """What is being worked on now."""
         return self._inflight
+
+    @property
+    def key_uses(self) -> Mapping[str, KeyUse]:
+        """When this process saw which key, by `use_id`."""
+        return self._key_uses.uses
 
     @property
     def bodies_being_read(self) -> int:
@@ -99,6 +110,7 @@ class Gateway:
             self._housekeeping.cancel()
             await asyncio.wait({self._housekeeping})
             self._housekeeping = None
+        await self._key_uses.close(self._snapshot())
         self._tally.flush(self._inflight.requests, self._inflight.bytes)
 
     async def handle(self, scope: Scope, proto: Wire) -> None:
@@ -137,18 +149,34 @@ class Gateway:
         if snapshot is None:  # it was there a moment ago: they are swapped, never taken away
             self._send_failure(exchange, protocol, failures.NOT_LOADED)
             return
-        decoded = self._decode(exchange, match, body, snapshot)
+        address = self._callers.find(
+            exchange.scope.client, exchange.headers.get("x-forwarded-for", "")
+        )
+        decoded = self._decode(exchange, match, body, snapshot, address)
         if isinstance(decoded, Failure):
             self._send_failure(exchange, protocol, decoded)
-        elif not decoded.accepted or exchange.method == "HEAD":
+        elif exchange.method == "HEAD":
             self._send(exchange, protocol, decoded)
         else:
-            await self._send_stored(exchange, protocol, decoded, snapshot)
+            self._key_uses.note(decoded, exchange.headers)
+            if decoded.accepted:
+                await self._send_stored(exchange, protocol, decoded, snapshot, address)
+            else:
+                self._send(exchange, protocol, decoded)
 
     async def _send_stored(
-        self, exchange: Exchange, protocol: Protocol, decoded: Decoded, snapshot: Snapshot
+        self,
+        exchange: Exchange,
+        protocol: Protocol,
+        decoded: Decoded,
+        snapshot: Snapshot,
+        address: str,
     ) -> None:
-        stored = self._store(snapshot, decoded.accepted, exchange.prepare(decoded.answer))
+        wait = self._limiter.admit(snapshot, decoded.accepted, address)
+        if wait is not None:
+            self._send_failure(exchange, protocol, self._refuse_rate(decoded.accepted, wait))
+            return
+        stored = self._store(decoded.accepted, exchange.prepare(decoded.answer))
         if not isinstance(stored, Failure):
             failure = await stored
             if failure is None:
@@ -159,18 +187,16 @@ class Gateway:
         self._send_failure(exchange, protocol, stored)
 
     def _decode(
-        self, exchange: Exchange, match: Match, body: bytes, snapshot: Snapshot
+        self, exchange: Exchange, match: Match, body: bytes, snapshot: Snapshot, address: str
     ) -> Decoded | Failure:
-        headers = exchange.headers
-        scope = exchange.scope
         request = Request(
             match.route,
             exchange.path,
             match.params,
-            scope.query_string,
-            headers,
+            exchange.scope.query_string,
+            exchange.headers,
             body,
-            self._callers.find(scope.client, headers.get("x-forwarded-for", "")),
+            address,
             self._clock.now_ms(),
             exchange.request_id,
         )
@@ -181,12 +207,9 @@ class Gateway:
             return failures.INTERNAL
 
     def _store(
-        self, snapshot: Snapshot, accepted: Sequence[AcceptedEvent], say_yes: Callable[[], None]
+        self, accepted: Sequence[AcceptedEvent], say_yes: Callable[[], None]
     ) -> Durable | Failure:
         """Hand events over for the next append, which says yes; or return why none is stored."""
-        seconds = self._limiter.admit(snapshot, accepted)
-        if seconds:
-            return self._refuse_rate(accepted, seconds)
         # Stamped when it is complete, just before it is gathered: so stamps grow within the
         # partition, and what was answered before this came has a smaller one in every process.
         stamp = self._stamp()
@@ -223,8 +246,8 @@ class Gateway:
             return failures.NOT_LOADED
         return None
 
-    def _refuse_rate(self, accepted: Sequence[AcceptedEvent], seconds: int) -> Failure:
-        failure = failures.rate_limited(seconds)
+    def _refuse_rate(self, accepted: Sequence[AcceptedEvent], wait: Wait) -> Failure:
+        failure = failures.rate_limited(wait)
         self._tally.rate_limited += len(accepted)
         self._keep_refusals([_refusal(event, failure) for event in accepted])
         return failure
@@ -303,6 +326,7 @@ class Gateway:
         self._bodies.cut_slow()
         self._refusals.fold_out()
         self._committer.nudge()
+        self._key_uses.write_soon(self._snapshot())
         self._tally.flush(self._inflight.requests, self._inflight.bytes)
 
 

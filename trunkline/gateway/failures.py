@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trunkline.gateway.limits import Scope, Wait
 from trunkline.kit.eventlog import LogFailure
 from trunkline.kit.protocol import Answer, Failure, Protocol
 
@@ -31,11 +32,17 @@ def wrong_method(method: str, path: str, allow: tuple[str, ...]) -> Failure:
     )
 
 
-def rate_limited(seconds: int) -> Failure:
-    """Say when to come back."""
-    return Failure(
-        "rate_limited", 429, f"The app's rate limit is reached; send again in {seconds} s.", seconds
-    )
+_WHOSE_RATE: dict[Scope, str] = {
+    "app": "The app's rate limit",
+    "key": "The rate limit of this key",
+    "address": "The rate limit of this key for one address",
+}
+
+
+def rate_limited(wait: Wait) -> Failure:
+    """Say whose limit it is, and when to come back."""
+    sentence = f"{_WHOSE_RATE[wait.scope]} is reached; send again in {wait.seconds} s."
+    return Failure("rate_limited", 429, sentence, wait.seconds)
 
 
 def unavailable(failure: LogFailure) -> Failure:

@@ -6,6 +6,7 @@ trailing slash is the same path, HEAD is found as GET, and a fixed path wins ove
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class RouteTable:
         """Raises `ValueError` where two protocols claim one path."""
         self._fixed: dict[str, Methods] = {}
         self._patterns: dict[tuple[int, str], list[_Pattern]] = {}
-        self._owners: dict[str, Protocol] = {}
+        self._owners = _find_owners(protocols)
         self._remembered: dict[tuple[str, str], Match] = {}
         for protocol in protocols:
             for route in protocol.routes:
@@ -100,7 +101,6 @@ class RouteTable:
     def _add(self, protocol: Protocol, route: Route) -> None:
         path = route.path.rstrip("/")
         segments = tuple(path.split("/"))
-        self._owners.setdefault(segments[1] if len(segments) > 1 else "", protocol)
         methods = self._methods_of(path, segments)
         if route.method in methods:
             other = methods[route.method][0].name
@@ -121,6 +121,19 @@ class RouteTable:
                 return pattern.methods
         patterns.append(_Pattern(segments, {}))
         return patterns[-1].methods
+
+
+def _find_owners(protocols: Sequence[Protocol]) -> dict[str, Protocol]:
+    """Return, by the first segment of a path, the protocol that has the most paths below it."""
+    paths: dict[str, Counter[Protocol]] = {}
+    for protocol in protocols:
+        for route in protocol.routes:
+            paths.setdefault(_first_segment(route.path), Counter())[protocol] += 1
+    return {first: counted.most_common(1)[0][0] for first, counted in paths.items()}
+
+
+def _first_segment(path: str) -> str:
+    return path.rstrip("/").split("/")[1] if path.rstrip("/") else ""
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

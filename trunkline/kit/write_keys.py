@@ -2,6 +2,8 @@
 
 The places are searched in the order of the tracking contract, and the first key that is known
 counts: a proxy's own Basic authorization must not hide the key that the library put in the body.
+Jitsu's libraries insist on keys of the form `id:secret`: such a text is a key as it stands, or else
+its secret is one, whatever the id says.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from trunkline.kit.protocol import Request
+from trunkline.kit.protocol import Presented, Request
 from trunkline.kit.tracking_checks import Problem, describe, problem
 from trunkline.model import refusal
-from trunkline.model.snapshot import App, Key, Snapshot, is_address_in
+from trunkline.model.snapshot import App, Key, Secret, Snapshot, is_address_in
 
 KEY_CHARS_MAX = 512
 QUERY_FIELDS_MAX = 1000
@@ -26,21 +28,38 @@ _BROWSER_HEADERS = ("origin", "sec-fetch-site", "sec-fetch-dest")
 
 
 class Grant(Struct, frozen=True):
-    """A known key, and the problem with using it from where the request came."""
+    """A known key, which of its secrets it was, and the problem with using it from there."""
 
     app: App
     key: Key
+    secret: Secret
     problem: Problem | None
+
+    @property
+    def presented(self) -> Presented:
+        """What is remembered of its use."""
+        return self.app.id, self.secret.digest
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether a browser sent what only back ends should know."""
+        return self.problem is not None and self.problem.row is refusal.TRACKING_KEY_IN_BROWSER
 
 
 class Keyring:
-    """The keys of one request. Each distinct key is looked up once."""
+    """The keys of one request. Each distinct key is looked up once.
+
+    `used` are the secrets looked up so far that may be used from here; `leaked` are those that only
+    back ends should know, and a browser sent.
+    """
 
     def __init__(self, request: Request, snapshot: Snapshot) -> None:
         self._request = request
         self._snapshot = snapshot
         self._grants: dict[str, Grant | None] = {}
         self.has_seen_key = False
+        self.used: list[Presented] = []
+        self.leaked: list[Presented] = []
 
     @property
     def has_usable(self) -> bool:
@@ -61,12 +80,23 @@ class Keyring:
                 return grant
         return None
 
+    def find_written(self, *texts: str) -> Grant | None:
+        """Return the grant of the first text that is a key, or `id:secret` with a key for secret.
+
+        The id alone is never looked up: the libraries write it into every event.
+        """
+        for text in texts:
+            grant = self.find(text, text.partition(":")[2])
+            if grant is not None:
+                return grant
+        return None
+
     def find_in_headers(self) -> Grant | None:
         """Return the grant of the key in `Authorization: Basic` or in `X-Write-Key`."""
         headers = self._request.headers
-        return self.find(
-            read_basic_user(headers.get("authorization", "")), headers.get("x-write-key", "")
-        )
+        basic = read_basic(headers.get("authorization", ""))
+        user = basic.partition(":")[0]
+        return self.find(user) or self.find_written(basic, headers.get("x-write-key", ""))
 
     def find_in_query(self) -> Grant | None:
         """Return the grant of the query's `writeKey`."""
@@ -79,14 +109,22 @@ class Keyring:
             return self._grants[text]
         found = None
         if len(text) <= KEY_CHARS_MAX:
-            found = self._snapshot.find_key(text, self._request.received_ms)
-        grant = Grant(*found, _judge_use(*found, self._request)) if found else None
+            found = self._snapshot.find_secret(text, self._request.received_ms)
+        grant = Grant(*found, _judge_use(found[0], found[1], self._request)) if found else None
         self._grants[text] = grant
+        if grant is not None:
+            self._remember(grant)
         return grant
 
+    def _remember(self, grant: Grant) -> None:
+        if grant.problem is None:
+            self.used.append(grant.presented)
+        elif grant.is_leak:
+            self.leaked.append(grant.presented)
 
-def read_basic_user(authorization: str) -> str:
-    """Return the user of a Basic header, "" where there is none.
+
+def read_basic(authorization: str) -> str:
+    """Return the text of a Basic header, mostly a user and a colon; "" where there is none.
 
     With or without the colon behind it, and with or without base64's padding: senders do all four.
     """
@@ -95,8 +133,7 @@ def read_basic_user(authorization: str) -> str:
     if scheme.lower() != "basic" or len(text) > KEY_CHARS_MAX * 2:
         return ""
     try:
-        decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
-        return decoded.decode().partition(":")[0]
+        return b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
     except (binascii.Error, ValueError):
         return ""
 

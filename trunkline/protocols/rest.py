@@ -127,7 +127,8 @@ class _Intake:
         for index, raw in enumerate(parts.messages):
             self._take(index, raw, sender)
         success = _Success("success", len(self._accepted), self._rejected)
-        return Decoded(Answer(200, _encode(success)), self._accepted, self._refused)
+        used = (self._grant.presented,)
+        return Decoded(Answer(200, _encode(success)), self._accepted, self._refused, used)
 
     def _find_obstacle(self) -> Problem | None:
         if "rest" not in self._snapshot.plan.features:
@@ -187,7 +188,11 @@ class _Intake:
         """Refuse all of a request; its owner sees it once, counted as its messages."""
         body = self._request.body
         data = body if len(body) <= EVENT_BYTES_MAX else body[:_SHOWN_BYTES_MAX]
-        return Decoded(_error_answer(found), (), (self._tell(found, data, "", count),))
+        grant = self._grant
+        used = (grant.presented,) if grant.problem is None else ()
+        leaked = (grant.presented,) if grant.is_leak else ()
+        refused = (self._tell(found, data, "", count),)
+        return Decoded(_error_answer(found), (), refused, used, leaked)
 
     def _tell(self, found: Problem, data: bytes, message_id: str, count: int) -> AcceptedRefusal:
         return AcceptedRefusal(

@@ -66,6 +66,7 @@ KEY_CHARS_MAX = 256  # of a key whose digest is remembered
 COPIES = {"_revenue": "revenue", "_currency": "currency", "_order_id": "order_id"}
 
 _NOBODY = (Secret(bytes(32)),)  # compared with for an app that is not there; no digest is all zero
+_NOT_ADMITTED = (refusal.S2S_NOT_IN_PLAN, refusal.S2S_OFF, refusal.S2S_ADDRESS)
 _STORED = ("success", "the event is stored")
 _STATUS_NAMES = {413: "PAYLOAD_TOO_LARGE"}  # where the standard library still has an older name
 
@@ -105,7 +106,7 @@ class S2SProtocol(Protocol):
         """Judge a request: an event, or a refusal that is kept when the dev key is right."""
         app = snapshot.apps_by_id.get(request.params.get("appId", ""))
         key = _find_key(app, request)
-        if app is None or not key:
+        if app is None or key is None:
             return _KEY_REFUSED
         complaint = _check_access(request, snapshot, app)
         if complaint is not None:
@@ -118,7 +119,7 @@ class S2SProtocol(Protocol):
                 return _accept(request, snapshot, app, key, user, message_id, request.body)
         return self._judge(request, snapshot, app, key)
 
-    def _judge(self, request: Request, snapshot: Snapshot, app: App, key: str) -> Decoded:
+    def _judge(self, request: Request, snapshot: Snapshot, app: App, key: Secret) -> Decoded:
         case, body = _read(request, app)
         if isinstance(case, Complaint):
             return _refuse(request, snapshot, app, key, case)
@@ -187,17 +188,21 @@ def content_id(app: str, event: JsonObject | PlainEvent) -> str:
     return sha256(app.encode() + b"\0" + _encode_sorted(event)).hexdigest()
 
 
-def _find_key(app: App | None, request: Request) -> str:
-    """Return the name of the dev key that the request presents, or "". In constant time."""
+def _find_key(app: App | None, request: Request) -> Secret | None:
+    """Return which of the app's dev keys the request presents. In constant time."""
     presented = request.headers.get("authorization", "").strip()
     if presented[:7].lower() == "bearer ":
         presented = presented[7:].lstrip()
     seen = _digest_known(presented) if len(presented) <= KEY_CHARS_MAX else digest(presented)
-    found = ""
+    found: Secret | None = None
     for secret in (app.s2s.dev_keys if app else ()) or _NOBODY:
         if compare_digest(secret.digest, seen) and secret.holds_at(request.received_ms):
-            found = "dev_key" if secret.until_ms is None else "dev_key_previous"
-    return found if presented else ""
+            found = secret
+    return found if presented else None
+
+
+def _name_of(key: Secret) -> str:
+    return "dev_key" if key.until_ms is None else "dev_key_previous"
 
 
 def _check_access(request: Request, snapshot: Snapshot, app: App) -> Complaint | None:
@@ -248,7 +253,7 @@ def _accept(
     request: Request,
     snapshot: Snapshot,
     app: App,
-    key: str,
+    key: Secret,
     user: str,
     message_id: str,
     body: bytes,
@@ -260,7 +265,7 @@ def _accept(
         user=lane_of(user, user),
         protocol="s2s",
         type="track",
-        key=key,
+        key=_name_of(key),
         is_client=False,
         snapshot=snapshot.version,
         received_ms=request.received_ms,
@@ -270,7 +275,8 @@ def _accept(
         envelope=b"",
         body=body,
     )
-    return Decoded(Answer(200, _encode(_Success(*_STORED, user, message_id))), (record,))
+    answer = Answer(200, _encode(_Success(*_STORED, user, message_id)))
+    return Decoded(answer, (record,), (), ((app.id, key.digest),))
 
 
 def _properties(event: JsonObject, app: App | None) -> tuple[JsonObject, tuple[str, ...]]:
@@ -309,12 +315,17 @@ def _context(event: JsonObject) -> JsonObject:
 
 
 def _refuse(
-    request: Request, snapshot: Snapshot, app: App, key: str, complaint: Complaint, given: Any = ""
+    request: Request,
+    snapshot: Snapshot,
+    app: App,
+    key: Secret,
+    complaint: Complaint,
+    given: Any = "",
 ) -> Decoded:
     record = AcceptedRefusal(
         app=app.id,
         protocol="s2s",
-        key=key,
+        key=_name_of(key),
         snapshot=snapshot.version,
         received_ms=request.received_ms,
         address=request.address,
@@ -324,7 +335,9 @@ def _refuse(
         message_id=given[:MESSAGE_ID_MAX] if isinstance(given, str) else "",
         body=redact(request.body),
     )
-    return Decoded(_answer(complaint.row, complaint.text), refused=(record,))
+    # From an address that is not allowed it is presented, not used.
+    used = () if complaint.row in _NOT_ADMITTED else ((app.id, key.digest),)
+    return Decoded(_answer(complaint.row, complaint.text), (), (record,), used)
 
 
 def _answer(

@@ -32,7 +32,8 @@ _REFUSED = counter(
 )
 _RECEIVED = counter("trunkline_gateway_received_bytes_total", "Bytes of bodies, as sent.")
 _LIMITED = counter(
-    "trunkline_gateway_rate_limited_events_total", "Events refused by the rate of their app."
+    "trunkline_gateway_rate_limited_events_total",
+    "Events refused by the rate of their app, of their key, or of their sender's address.",
 )
 _OVERLOADED = counter(
     "trunkline_gateway_overloaded_requests_total",
@@ -155,6 +156,12 @@ def housekeeping_broke(error: Exception) -> None:
     """Tell that a turn of the gateway's housekeeping failed; the next one is tried."""
     _FAULTS.inc()
     get_logger().error("gateway_housekeeping_broke", exc_info=error)
+
+
+def key_uses_unwritten(error: OSError, is_first: bool) -> None:
+    """Tell that the last uses of keys could not be written. Only the first of a row is a line."""
+    if is_first:
+        get_logger().warning("gateway_key_uses_unwritten", error=str(error))
 
 
 def gateway_started(address: str, port: int) -> None:

@@ -16,6 +16,9 @@ export function redirect (port) {
   tls.connect = (options, ...more) => connect.call(tls, { ...options, host: '127.0.0.1', port }, ...more)
 }
 
+/* Send a request as a page of `openPage` does: with preflight, origin and CORS. */
+export let sendAsPage
+
 /* Put a page's globals into place. Returns what the page has sent, and what came of it. */
 export function openPage () {
   const parcels = []
@@ -36,6 +39,7 @@ export function openPage () {
   define('ServiceWorkerRegistration', class { showNotification () {} })
   define('Notification', { permission: 'granted' })
   const send = globalThis.fetch
+  sendAsPage = (url, init) => sendAsBrowser(send, url, init)
   define('fetch', async (url, init) => {
     const parcel = { url, body: JSON.parse(init.body), status: 0 }
     parcels.push(parcel)
@@ -53,6 +57,19 @@ export function openPage () {
 
 async function sendAsBrowser (send, url, init) {
   const asked = Object.keys(init.headers).map((name) => name.toLowerCase()).filter((name) => name !== 'accept')
+  if (!isSimple(init.headers)) await askBefore(send, url, init, asked)
+  const own = { Origin: ORIGIN, 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Dest': 'empty', 'User-Agent': USER_AGENT }
+  const answer = await send(url, { ...init, headers: { ...init.headers, ...own } })
+  if (!isReadable(answer)) throw new TypeError('Failed to fetch: the answer is not for this page')
+  return answer
+}
+
+/* A beacon of plain text asks for no preflight. */
+function isSimple (headers) {
+  return Object.entries(headers).every(([name, value]) => name === 'content-type' && value === 'text/plain')
+}
+
+async function askBefore (send, url, init, asked) {
   const preflight = await send(url, {
     method: 'OPTIONS',
     headers: {
@@ -65,10 +82,6 @@ async function sendAsBrowser (send, url, init) {
   if (!preflight.ok || !isReadable(preflight) || !asked.every((name) => allowed.includes(name))) {
     throw new TypeError('Failed to fetch: the preflight says no')
   }
-  const own = { Origin: ORIGIN, 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Dest': 'empty', 'User-Agent': USER_AGENT }
-  const answer = await send(url, { ...init, headers: { ...init.headers, ...own } })
-  if (!isReadable(answer)) throw new TypeError('Failed to fetch: the answer is not for this page')
-  return answer
 }
 
 function isReadable (answer) {

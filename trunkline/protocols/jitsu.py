@@ -1,0 +1,72 @@
+"""Jitsu's paths: `/api/s/{type}` for one event, `/api/s/s2s/…` for back ends, batches too.
+
+The events are those of the tracking API, and so are keys, checks and the canonical form: what was
+sent to Jitsu's own server can be sent here as it is. Only the paths differ, and the words of a yes:
+Jitsu's clients look for `ok`, and in a batch for the counts and a sentence for each refused event.
+What a key may do is told by its type, not by the path that it came to.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import ClassVar
+
+from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
+from trunkline.kit.tracking_intake import (
+    INFLATED_BYTES_MAX,
+    WIRE_BYTES_MAX,
+    Rejected,
+    Speaker,
+    failure_answer,
+    shape_record,
+    take_batch,
+    take_single,
+)
+from trunkline.model.event import EVENT_TYPES, JsonObject
+from trunkline.model.record import AcceptedEvent
+from trunkline.model.snapshot import App, Snapshot
+
+_BATCH_PATH = "/api/s/s2s/batch"
+_SINGLE_PATHS = ("/api/s/{type}", "/api/s/s2s/{type}")
+_LETTERS = {kind[0]: kind for kind in EVENT_TYPES}
+_TYPE_IN_BODY = ("event", "e")
+
+
+class JitsuProtocol(Protocol):
+    """Jitsu's paths of the tracking API. `dice` gives the message ids that senders leave out."""
+
+    name: ClassVar[str] = "jitsu"
+    routes: ClassVar[Sequence[Route]] = tuple(
+        Route("POST", path, WIRE_BYTES_MAX, INFLATED_BYTES_MAX)
+        for path in (_BATCH_PATH, *_SINGLE_PATHS)
+    )
+
+    def __init__(self, dice: random.Random | None = None) -> None:
+        self._speaker = Speaker(self.name, dice or random.SystemRandom(), _say_ok)
+
+    def decode(self, request: Request, snapshot: Snapshot) -> Decoded:
+        """Judge a request. Never raises for what the client sent."""
+        if request.route.path == _BATCH_PATH:
+            return take_batch(request, snapshot, self._speaker)
+        return take_single(request, snapshot, self._speaker, _read_type(request.params["type"]))
+
+    def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
+        """Say a failure with every field that some client parses."""
+        return failure_answer(failure)
+
+    def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:
+        """Shape a stored event into a canonical one. Pure in record and app."""
+        return shape_record(record, app)
+
+
+def _read_type(given: str) -> str:
+    """Return the type that a path names: "" where the event itself says it."""
+    return "" if given in _TYPE_IN_BODY else _LETTERS.get(given, given)
+
+
+def _say_ok(accepted: int, rejected: Sequence[Rejected]) -> JsonObject:
+    said: JsonObject = {"ok": not rejected}
+    if rejected:
+        said["errors"] = [f"Message ID: {each.message_id}: {each.message}" for each in rejected]
+    return said | {"receivedEvents": accepted + len(rejected), "okEvents": accepted}
