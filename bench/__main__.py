@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import accepting, backlog, fanout, kits, latency, shaping, single
+from bench import accepting, backlog, fanout, importing, kits, latency, shaping, single
 from bench.page import PAGE, write_table
 from bench.plan import Plan, full_plan, load_average, short_plan
 from bench.programs import NotThere
@@ -34,6 +34,7 @@ PARTS: tuple[tuple[tuple[int, ...], Measure], ...] = (
     (fanout.NUMBERS, fanout.measure),
     (backlog.NUMBERS, backlog.measure),
     (shaping.NUMBERS, shaping.measure),
+    (importing.NUMBERS, importing.measure),
     (kits.NUMBERS, kits.measure),
 )
 ALL = frozenset(number for numbers, _ in PARTS for number in numbers)

@@ -21,6 +21,7 @@ class Plan(Struct, frozen=True):
     many_destinations: int = 1000
     burst_events: int = 5_000
     backlog_events: int = 600_000
+    import_events: int = 100_000  # a round
     backlog_seconds: float = 60.0
     drain_seconds_max: float = 180.0
 
@@ -42,6 +43,7 @@ def short_plan(folder: Path) -> Plan:
         many_destinations=100,
         burst_events=500,
         backlog_events=10_000,
+        import_events=2_000,
         backlog_seconds=5.0,
         drain_seconds_max=60.0,
     )

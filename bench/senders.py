@@ -81,12 +81,14 @@ _EVENT = (
 )
 
 
+def event_line(tag: str, number: int) -> str:
+    """Return a tracking event of about 700 bytes, as JSON in one line."""
+    return _EVENT.format(tag=tag, number=number, user=number * 7919 % USERS)
+
+
 def batch_body(tag: str, start: int, count: int) -> bytes:
     """Return a batch of tracking events of about 700 bytes each."""
-    events = (
-        _EVENT.format(tag=tag, number=number, user=number * 7919 % USERS)
-        for number in range(start, start + count)
-    )
+    events = (event_line(tag, number) for number in range(start, start + count))
     return ('{"batch":[' + ",".join(events) + "]}").encode()
 
 

@@ -153,7 +153,9 @@ def test_deflate_is_decompressed_with_and_without_its_zlib_header(rig: Rig) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [gzip.compress(EVENT)[:-5], b"no gzip", gzip.compress(EVENT) + b"x"]
+    "body",
+    [gzip.compress(EVENT)[:-5], b"no gzip", gzip.compress(EVENT) + b"x"],
+    ids=["cut", "none", "more"],
 )
 def test_damaged_gzip_is_400_bad_encoding(rig: Rig, body: bytes) -> None:
     reply = rig.post("/events/wallet", body, "Content-Encoding: gzip")

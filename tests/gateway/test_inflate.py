@@ -34,7 +34,11 @@ def test_a_stream_that_ends_early_is_never_half_a_body(body: bytes, data: st.Dat
         inflate(cut, "gzip", 1000)
 
 
-@pytest.mark.parametrize("data", [b"plain", gzip.compress(b"a") + b"more", b"\x1f\x8b\x08junk"])
+@pytest.mark.parametrize(
+    "data",
+    [b"plain", gzip.compress(b"a") + b"more", b"\x1f\x8b\x08junk"],
+    ids=["plain", "more", "junk"],
+)
 def test_what_is_no_gzip_is_refused_with_a_sentence(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"Content-Encoding|ends early"):
         inflate(data, "gzip", 1000)

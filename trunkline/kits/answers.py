@@ -31,6 +31,7 @@ UNKNOWN = ("retry", GIVE_UP)
 Means = Literal["blocked", "retry", "rejected", "success"]
 MEANINGS: tuple[Means, ...] = ("blocked", "retry", "rejected", "success")  # the order of asking
 AFTER_SECONDS_MAX = 86_400.0
+WHOLE_TEXT = "$text"
 _WITHOUT = "; sent again without the events that were named"
 _MEANS: dict[type, Means] = {
     Delivered: "success",
@@ -52,7 +53,7 @@ class Rule(Struct, frozen=True):
     exists: bool | None = None
 
     def holds(self, status: int, body: Any) -> bool:
-        """Say whether an answer is what the rule describes. `body` is decoded JSON, or None."""
+        """Say whether an answer is what the rule describes. `body` is decoded JSON, or text."""
         if self.statuses and not {str(status), f"{status // 100}xx"} & {*self.statuses}:
             return False
         return not self.path or self._holds_of(find(body, self.path))
@@ -237,14 +238,20 @@ def reason_of(status: int, tree: Any, path: str) -> str:
 
 
 def _decode(body: bytes) -> Any:
+    """Return the body's JSON, or its text where it is none."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return body.decode("utf-8", "replace")
 
 
 def find(tree: Any, path: str) -> Any:
-    """Return what stands at a dotted path (a number is a position in a list), or None."""
+    """Return what stands at a dotted path (a number is a position in a list), or None.
+
+    `$text` is a tree that is a text, as a body that is no JSON is.
+    """
+    if path == WHOLE_TEXT:
+        return tree if isinstance(tree, str) else None
     value = tree
     for step in path.split("."):
         if isinstance(value, dict):

@@ -62,10 +62,12 @@ class AppsFlyer(Simulator):
     own_faults: ClassVar[Mapping[str, str]] = {
         "bad_value": "500, as for an `eventValue` that cannot be read",
         "zero_package": "403: the account's package does not include these events",
+        "wrong_key_in_400": "400 with a text: the token is of another app",
     }
     fault_outcomes: ClassVar[Mapping[str, str]] = {
         "bad_value": "retry",
         "zero_package": "blocked",
+        "wrong_key_in_400": "blocked",
     }
 
     def answer(self, ask: Ask) -> Reply:
@@ -81,11 +83,13 @@ class AppsFlyer(Simulator):
         return self._fault(ask, body) or self._taken(found[1], body)
 
     def misbehave(self, fault: str, ask: Ask) -> Reply:
-        """Answer 500 or 403 without taking anything."""
+        """Answer 500, 403 or 400 without taking anything."""
         if fault == "bad_value":
             return _text(500, "Internal Server Error")
         if fault == "zero_package":
             return _text(403, "Forbidden: zero package")
+        if fault == "wrong_key_in_400":
+            return _text(400, "Failed to Authenticate")
         return super().misbehave(fault, ask)
 
     def _fault(self, ask: Ask, body: dict[str, Any]) -> Reply | None:
