@@ -140,7 +140,7 @@ def list_suppressed(
         query = (
             select(SuppressionRow)
             .where(SuppressionRow.app_id == found.id)
-            .order_by(SuppressionRow.added_ms, SuppressionRow.digest)
+            .order_by(SuppressionRow.added_ms, SuppressionRow.kind, SuppressionRow.digest)
         )
         rows = [row for row in session.scalars(query) if asked is None or row.digest in asked]
         return tuple(
