@@ -74,6 +74,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path / "home")
     try:
         stage.node.start()
+        marks = stage.home.run_folder / "snapshots"
+        stage.until(lambda: len([*marks.glob("*.json")]) == FOLLOWERS, "all follow the catalog")
         yield stage
     finally:
         stage.close()

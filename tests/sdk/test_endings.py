@@ -136,7 +136,11 @@ status = os.waitpid(child, 0)[1]
 sys.exit(status or not done)
 """
     assert finish(start(scripted, tmp_path, story)) == (0, "")
-    assert sorted(ids(scripted)) == ["before", "child", "parent"]
+    found = ids(scripted)
+    assert {*found} == {"before", "child", "parent"}
+    # With a file the child may end while it sends what is not its own: that comes again under its
+    # messageId, by which a node knows it.
+    assert len(found) == 3 or (path != "None" and found.count("child") == 1)
 
 
 def test_forks_in_the_middle_of_calls_of_other_threads(
