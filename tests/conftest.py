@@ -21,12 +21,15 @@ if os.environ.get("CI"):
 
 # Whole nodes, shells and clocks: these want the machine to themselves, whatever their marks say.
 ALONE = (
-    "tests/catalog", "tests/cli", "tests/clients", "tests/gateway",
-    "tests/jail/test_cost.py", "tests/path", "tests/reports", "tests/sdk", "tests/state",
-    "tests/test_",
+    "tests/catalog", "tests/cli/test_as_typed.py", "tests/cli/test_install.py", "tests/clients",
+    "tests/gateway", "tests/jail/test_cost.py", "tests/path", "tests/reports", "tests/sdk",
+    "tests/state", "tests/test_",
 )  # fmt: skip
-# Nobody waits for these in the everyday loop.
-SLOW = ("tests/path", "tests/jail/test_attacks.py")
+# The everyday loop (`make check`) stays under two minutes without these.
+SLOW = (
+    "tests/bulk", "tests/channels", "tests/cli", "tests/jail", "tests/path", "tests/sdk",
+    "tests/simulator/", "tests/vendors",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
