@@ -115,7 +115,7 @@ def json_microseconds() -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("lang", "body", "most"), [("python", PYTHON, 12), ("javascript", JAVASCRIPT, 35)]
+    ("lang", "body", "most"), [("python", PYTHON, 10), ("javascript", JAVASCRIPT, 25)]
 )
 def test_code_costs_little_an_event(lang: str, body: str, most: float) -> None:
     assert 1400 < len(msgspec.json.encode(EVENT)) < 1600
