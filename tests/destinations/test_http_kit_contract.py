@@ -57,6 +57,19 @@ def test_an_exchange_of_which_nothing_may_go_ends_without_a_request() -> None:
         destination.build(events, attempt_for(events))
 
 
+def test_an_event_of_which_one_part_is_forbidden_is_not_half_sent() -> None:
+    events = [
+        shaped({"id": "a"}, id="m-1"),
+        shaped({}, id="m-1"),
+        shaped({"id": "spam"}, id="m-2"),
+        shaped({"id": "b"}, id="m-2"),
+    ]
+    driven = drive(kit(contract=[NAMED, NO_SPAM], batchSize=10), events)
+    assert bodies(driven.requests) == [[{"id": "b"}]]
+    # What is dropped is no fault: the other part of that event goes.
+    assert driven.outcomes == [FORBIDDEN, FORBIDDEN, Filtered("vendor: spam"), Delivered()]
+
+
 def test_what_is_mended_is_what_goes_and_its_notes_are_told() -> None:
     rule = {"rule": "long", "key": "id", "charactersMax": 3, "then": "cut"}
     destination = kit(contract=[rule])

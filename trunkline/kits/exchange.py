@@ -112,9 +112,11 @@ class Exchanges:
         """Ask the contract, and whether the event has what the endpoint names."""
         contract = self._filled.contract
         if contract is None:
-            return [self._judge_endpoint(event) for event in events]
-        judged = [contract.judge(event, attempt.now_ms) for event in events]
-        return [self._judge_endpoint(one) if isinstance(one, Mapped) else one for one in judged]
+            judged: list[Judged] = [self._judge_endpoint(event) for event in events]
+        else:
+            kept = [contract.judge(event, attempt.now_ms) for event in events]
+            judged = [self._judge_endpoint(one) if isinstance(one, Mapped) else one for one in kept]
+        return _whole_events(events, judged)
 
     def _judge_endpoint(self, event: Mapped) -> Judged:
         endpoint = self._filled.request_for(event.type, event.name).endpoint
@@ -268,3 +270,18 @@ def _key_of(events: Sequence[Mapped], positions: Sequence[int], attempt: Attempt
     # Several of these were made of one event: its id alone would be the key of each.
     parts = [attempt.delivery_id, *map(str, positions)]
     return delivery_id(attempt.destination, parts)
+
+
+def _whole_events(events: Sequence[Mapped], judged: list[Judged]) -> list[Judged]:
+    """Reject all that was made of an event of which a part is rejected.
+
+    Half of it would be sent, and sent once more when its dead letter is replayed.
+    """
+    faults = {
+        event.message_id: one
+        for event, one in zip(events, judged, strict=True)
+        if isinstance(one, Rejected)
+    }
+    if not faults:
+        return judged
+    return [faults.get(event.message_id, one) for event, one in zip(events, judged, strict=True)]
