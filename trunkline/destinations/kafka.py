@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from trunkline.kit.channel_settings import Authorities
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.destination import Attempt, Channel, Example, Mapped, SecretText, Settings
 from trunkline.kit.routing_names import check_name, fill_name, is_fixed, keep_user_order
@@ -105,10 +106,7 @@ class KafkaSettings(Settings, frozen=True, kw_only=True):
         str | None, Meta(description="The user that signs in, with `sasl` and `sasl_tls`.")
     ] = None
     password: Annotated[SecretText | None, Meta(description="The password for it.")] = None
-    tls_ca: Annotated[
-        str | None,
-        Meta(description="A PEM file of the authorities to trust. Left out: the machine's."),
-    ] = None
+    tls_ca: Authorities = None
     tls_certificate: Annotated[
         str | None, Meta(description="A PEM file of our certificate, where brokers ask for one.")
     ] = None

@@ -29,6 +29,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
+from trunkline.kit.channel_settings import Authorities, UseTls
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.destination import Attempt, Channel, Example, Mapped, SecretText, Settings
 from trunkline.kit.routing_names import check_name, fill_name, is_fixed
@@ -83,11 +84,8 @@ class NatsSettings(Settings, frozen=True, kw_only=True):
     token: Annotated[
         SecretText | None, Meta(description="A token to sign in with instead of a user.")
     ] = None
-    tls: Annotated[bool, Meta(description="Connect over TLS, and check the certificate.")] = False
-    tls_ca: Annotated[
-        str | None,
-        Meta(description="A PEM file of the authorities to trust. Left out: the machine's."),
-    ] = None
+    tls: UseTls = False
+    tls_ca: Authorities = None
     tls_certificate: Annotated[
         str | None, Meta(description="A PEM file of our certificate, where servers ask for one.")
     ] = None

@@ -27,6 +27,7 @@ from typing import Annotated, Any, ClassVar, cast
 import msgspec
 from msgspec import Meta
 
+from trunkline.kit.channel_settings import Authorities, UseTls
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.destination import Attempt, Channel, Example, Mapped, SecretText, Settings
 from trunkline.kit.routing_names import check_name, fill_name, is_fixed, keep_user_order
@@ -84,11 +85,8 @@ class RabbitmqSettings(Settings, frozen=True, kw_only=True):
         bool,
         Meta(description="Park where no queue would get an event. Off: the broker drops it."),
     ] = True
-    tls: Annotated[bool, Meta(description="Connect over TLS, and check the certificate.")] = False
-    tls_ca: Annotated[
-        str | None,
-        Meta(description="A PEM file of the authorities to trust. Left out: the machine's."),
-    ] = None
+    tls: UseTls = False
+    tls_ca: Authorities = None
     message_bytes_max: Annotated[
         int,
         Meta(

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import msgspec
 from msgspec import Meta
 
+from trunkline.kit.channel_settings import Authorities, UseTls
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.destination import Attempt, Channel, Example, Mapped, SecretText, Settings
 from trunkline.kit.routing_names import check_name, fill_name, is_fixed
@@ -110,11 +111,8 @@ class RedisSettings(Settings, frozen=True, kw_only=True):
             "0 no markers are kept, and an event may come twice when an answer is lost.",
         ),
     ] = 24.0
-    tls: Annotated[bool, Meta(description="Connect over TLS, and check the certificate.")] = False
-    tls_ca: Annotated[
-        str | None,
-        Meta(description="A PEM file of the authorities to trust. Left out: the machine's."),
-    ] = None
+    tls: UseTls = False
+    tls_ca: Authorities = None
     message_bytes_max: Annotated[
         int,
         Meta(
