@@ -22,6 +22,7 @@ import trunkline.destinations
 import trunkline.eventlogs
 import trunkline.protocols
 from trunkline.catalog.follow import SnapshotFollower
+from trunkline.desk.front import FrontDesk
 from trunkline.forwarder.engine import Forwarder
 from trunkline.forwarder.http import HttpSender
 from trunkline.gateway.engine import Gateway
@@ -74,6 +75,7 @@ def wire(
             clock=clock,
             stamp=stamp,
             key_uses_file=home.key_uses_folder / f"gateway-{gateway}.json",
+            desk=FrontDesk({}),
         )
     if worker:
         # ACCEPTED ──► pipeline ──► EVENTS: each event once, in its canonical form.

@@ -38,7 +38,7 @@ _KNOWN = (
     "mtx-sdk-version",
 )
 _ALLOW_HEADERS = ", ".join(_KNOWN)
-_METHODS = "GET, HEAD, POST, OPTIONS"
+_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _ASKED_MAX = 64
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 

@@ -21,12 +21,14 @@ from trunkline.gateway.bodies import OVERLOADED, Bodies
 from trunkline.gateway.committer import Committer, Durable
 from trunkline.gateway.exchange import Exchange, RequestIds
 from trunkline.gateway.health import Health
+from trunkline.gateway.inquiries import Inquiries
 from trunkline.gateway.key_uses import KeyUses
 from trunkline.gateway.limits import InFlight, RateLimiter, Wait
 from trunkline.gateway.refusals import Refusals
 from trunkline.gateway.routes import Match, Miss, RouteTable
 from trunkline.gateway.wire import Scope, Wire
 from trunkline.kit.clock import Clock
+from trunkline.kit.desk import Desk
 from trunkline.kit.eventlog import Appender, Record
 from trunkline.kit.protocol import Answer, Decoded, Failure, Protocol, Request
 from trunkline.kit.settings import GatewaySettings
@@ -52,11 +54,12 @@ class Gateway:
         clock: Clock,
         stamp: Callable[[], int],
         key_uses_file: Path | None = None,
+        desk: Desk | None = None,
     ) -> None:
         """Raises `ValueError` for protocols that clash and proxies that are no addresses.
 
         `stamp` gives nanoseconds that grow, in all gateway processes of the node alike.
-        `key_uses_file` keeps when this process saw which key.
+        `key_uses_file` keeps when this process saw which key. `desk` answers questions.
         """
         self._routes = RouteTable(protocols)
         self._callers = Callers(settings.trusted_proxies)
@@ -71,6 +74,7 @@ class Gateway:
         self._refusals = Refusals(stamp, self._tally)
         self._committer = Committer(appender, self._refusals, clock)
         self._bodies = Bodies(self._inflight, settings.body_seconds_max, clock)
+        self._inquiries = Inquiries(desk)
         self._health = Health(self._committer, snapshot, clock)
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -139,7 +143,7 @@ class Gateway:
         if failure is not None:
             await self._fail_unread(exchange, protocol, failure)
             return
-        body = b"" if route.method == "GET" else await self._bodies.read(exchange, route)
+        body = b"" if route.method != "POST" else await self._bodies.read(exchange, route)
         if isinstance(body, Failure):
             self._tally.cut[body.code] += 1
             await self._fail_unread(exchange, protocol, body)
@@ -155,6 +159,8 @@ class Gateway:
         decoded = self._decode(exchange, match, body, snapshot, address)
         if isinstance(decoded, Failure):
             self._send_failure(exchange, protocol, decoded)
+        elif decoded.inquiry is not None:
+            await self._ask(exchange, protocol, decoded)
         elif exchange.method == "HEAD":
             self._send(exchange, protocol, decoded)
         else:
@@ -224,6 +230,15 @@ class Gateway:
             self._tally.overloaded += 1
             return OVERLOADED
         return durable
+
+    async def _ask(self, exchange: Exchange, protocol: Protocol, decoded: Decoded) -> None:
+        assert decoded.inquiry is not None
+        self._key_uses.note(decoded, exchange.headers)
+        answer = await self._inquiries.ask(decoded.inquiry)
+        if isinstance(answer, Failure):
+            self._send_failure(exchange, protocol, answer)
+        else:
+            self._send(exchange, protocol, msgspec.structs.replace(decoded, answer=answer))
 
     def _send(self, exchange: Exchange, protocol: Protocol, decoded: Decoded) -> None:
         exchange.send_answer(decoded.answer)

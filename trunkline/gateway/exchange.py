@@ -69,7 +69,11 @@ class Exchange:
         more = answer.headers
         if retry_after_seconds is not None and not _has(more, "retry-after"):
             more = (*more, ("retry-after", str(retry_after_seconds)))
-        self.send(answer.status, answer.body, answer.content_type, more)
+        if answer.file is None:
+            self.send(answer.status, answer.body, answer.content_type, more)
+        else:
+            headers = self._headers(answer.content_type, more)
+            self.proto.response_file(answer.status, headers, str(answer.file))
 
     def _headers(self, content_type: str, more: Sequence[tuple[str, str]]) -> Headers:
         return [

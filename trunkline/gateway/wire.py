@@ -58,3 +58,6 @@ class Wire(Protocol):
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         """Answer. Only the first answer counts; a client that is gone is no error."""
+
+    def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None:
+        """Answer with the bytes of a file."""

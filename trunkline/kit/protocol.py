@@ -18,9 +18,23 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
+from trunkline.kit.desk import Inquiry
+from trunkline.kit.protocol_answer import Answer
 from trunkline.model.event import Event, JsonObject
 from trunkline.model.record import AcceptedEvent, AcceptedRefusal
 from trunkline.model.snapshot import App, Snapshot
+
+__all__ = [
+    "Answer",
+    "Decoded",
+    "Failure",
+    "FailureCode",
+    "Normalised",
+    "Presented",
+    "Protocol",
+    "Request",
+    "Route",
+]
 
 
 class Route(Struct, frozen=True):
@@ -29,7 +43,7 @@ class Route(Struct, frozen=True):
     Sizes are in bytes: as sent, and after decompression.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     wire_bytes_max: int
     inflated_bytes_max: int
@@ -49,21 +63,14 @@ class Request(Struct, frozen=True):
     request_id: str
 
 
-class Answer(Struct, frozen=True):
-    """What the client gets. CORS, `X-Request-Id` and `Content-Length` are the gateway's."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
 # An app's id and the digest of a secret of one of its keys.
 Presented = tuple[str, bytes]
 
 
 class Decoded(Struct, frozen=True):
     """What a request came to. With events, `answer` is sent only after they are durable.
+
+    With an `inquiry` the desk is asked and `answer` stays unsent: it is what the inquiry tells.
 
     `used` are the secrets that it presented and may use from where it came; `leaked` are those of
     Server keys in what a browser sent.
@@ -74,6 +81,7 @@ class Decoded(Struct, frozen=True):
     refused: Sequence[AcceptedRefusal] = ()
     used: Sequence[Presented] = ()
     leaked: Sequence[Presented] = ()
+    inquiry: Inquiry | None = None
 
 
 FailureCode = Literal[

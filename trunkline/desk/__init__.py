@@ -1,0 +1,1 @@
+"""What senders may ask of a node beside storing: one file for each kind of question."""

@@ -1,0 +1,1 @@
+"""EVENTS → the profile store: who is who, and what is known of them."""
