@@ -15,57 +15,20 @@ from typing import Any, cast
 import _quickjs as _untyped  # and not `quickjs`: that starts a thread, and this process is forked
 import msgspec
 
+from trunkline.jail.javascript_frame import FRAME, KEPT, LINES_MAX, TOLD, UNCHANGED
 from trunkline.jail.notes import Notes
 from trunkline.jail.python_code import Function
+from trunkline.jail.views import Views, is_odd
 from trunkline.playbook.program import CodeError, Moment
 
 _quickjs: Any = _untyped
-_CODE_LINES_MAX = 65_536  # code has at most 64 KB
+_WHOLES_MAX = 16  # one after the other; then a function is not asked what it wants
 _STACK_BYTES = 1_048_576
 _PLACE = re.compile(r"<input>:(\d+):\d+")
 _MESSAGE_CHARACTERS_MAX = 500
 
-# QuickJS gives every text the same file name. Ours stands below all lines that an operator has.
-_FRAME = (
-    "\n" * _CODE_LINES_MAX
-    + r"""
-(() => {
-  const {parse, stringify} = JSON, is_list = Array.isArray, text = String, world = globalThis;
-  const call = world.__call, note = world.__note, origin = world.__origin;
-  const names = parse(world.__names), define = Object.defineProperty;
-  for (const name of ["__call", "__note", "__origin", "__names"]) delete world[name];
-  for (const name of names)
-    world[name] = (...values) => parse(call(name, stringify(values)));
-  const apply = (list, change) => is_list(list) ? list.map((item) => change(item)) : null;
-  if (names.includes("MAP")) world.MAP = apply;
-  const show = (value) => typeof value === "string" ? value : stringify(value) ?? text(value);
-  const log = (...values) => note(values.map(show).join(" "));
-  world.log = log;
-  world.console = {log, info: log, warn: log, error: log, debug: log};
-  let dice = 0;
-  Math.random = () => {
-    dice = (dice + 0x6D2B79F5) | 0;
-    let x = Math.imul(dice ^ (dice >>> 15), 1 | dice);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
-  };
-  const whole = {get: () => parse(origin()), enumerable: true, configurable: true};
-  return (entry) => (event, nowMs, is_after, seed) => {
-    dice = seed | 0;
-    const about = {nowMs};
-    if (is_after) define(about, "event", whole);
-    const result = entry(parse(event), about);
-    if (result === undefined || result === null) return null;
-    if (typeof result !== "object") return "!" + typeof result;
-    if (typeof result.then === "function") return "!promise";
-    return stringify(result) ?? "!object";
-  };
-})()
-"""
-)
 _ENTRY = (
-    "\n" * _CODE_LINES_MAX
-    + "(() => typeof transform_event === 'function' ? transform_event : null)()"
+    "\n" * LINES_MAX + "(() => typeof transform_event === 'function' ? transform_event : null)()"
 )
 
 
@@ -84,15 +47,17 @@ class JavaScriptCode:
         world.set_max_stack_size(_STACK_BYTES)
         world.add_callable("__call", self._call)
         world.add_callable("__note", self._notes.add)
-        origin = _Origin()
+        origin, views = _Origin(), Views()
         world.add_callable("__origin", origin.text)
+        world.add_callable("__look", views.look)
+        world.add_callable("__text", views.text)
         world.set("__names", msgspec.json.encode(sorted(self._helpers)).decode())
-        bind: Any = world.eval(_FRAME)
+        bind: Any = world.eval(FRAME)
         _evaluate(world, body)
         entry: Any = world.eval(_ENTRY)
         if entry is None:
             raise CodeError("the code defines no function transform_event(event, meta)")
-        return _guard(bind(entry), origin, world)
+        return Called(world, lambda way: bind(entry, way), origin, views).run
 
     def _call(self, name: str, values: str) -> str:
         """Run a helper. Never raises: helpers are total, and what is no JSON is null."""
@@ -130,32 +95,74 @@ def _evaluate(world: Any, body: str) -> None:
         raise CodeError(f"no JavaScript: {error}") from None
 
 
-def _guard(entry: Callable[[str, float, bool, int], Any], origin: _Origin, world: Any) -> Function:
-    encode, decode = msgspec.json.encode, msgspec.json.decode
+class Called:
+    """A function, and the ways to call it: see `javascript_frame.py`."""
 
-    def run(event: Any, meta: dict[str, Any], moment: Moment) -> Any:
-        assert world is not None  # the function lives as long as its world
-        origin.event = meta.get("event")
+    def __init__(
+        self, world: Any, way: Callable[[str], Any], origin: _Origin, views: Views
+    ) -> None:
+        self._world = world  # lives as long as the function
+        self._plain: Any = way("plain")
+        self._viewed: Any = way("viewed")
+        self._again: Any = way("again")
+        self._origin = origin
+        self.views = views
+        self.is_plain = False  # it keeps events, or takes them whole
+
+    def run(self, event: Any, meta: dict[str, Any], moment: Moment) -> Any:
+        """Call it. Raises `CodeError`."""
+        self._origin.event = meta.get("event")
         seed = zlib.crc32(moment.seed.encode("utf-8", "replace")) & 0x7FFFFFFF
+        # as an int the time would be a BigInt
+        about = float(meta["nowMs"]), self._origin.event is not None, seed
         try:
-            now_ms = float(meta["nowMs"])  # as an int it would be a BigInt
-            text = entry(encode(event).decode(), now_ms, origin.event is not None, seed)
+            return self._run(event, about)
         except _quickjs.JSException as error:
             raise _explain(error) from None
         except UnicodeDecodeError:
             raise CodeError("transform_event returned text that is no Unicode") from None
-        if text is None:
-            return None
-        if not isinstance(text, str) or text.startswith("!"):
-            raise _wrong_type(str(text).lstrip("!"))
-        try:
-            result = decode(text)
-        except (ValueError, RecursionError) as error:
-            raise CodeError(f"transform_event returned what is no JSON: {error}") from None
-        _check(result)
-        return result
 
-    return run
+    def _run(self, event: Any, about: tuple[float, bool, int]) -> Any:
+        if self.is_plain:
+            return self._result(self._plain(_json_of(event), *about))
+        told = None
+        try:
+            told = self._viewed(self.views.begin(event), *about)
+        finally:
+            if told != KEPT:
+                self.views.forget()
+        self.is_plain = told == KEPT or self.views.wholes >= _WHOLES_MAX
+        return self._run(event, about) if told == KEPT else self._result(told)
+
+    def _result(self, told: Any) -> Any:
+        if told is None:
+            return None
+        if not isinstance(told, str) or told[0] == "!":
+            raise _wrong_type(str(told).lstrip("!"))
+        if told != UNCHANGED and not told.startswith(TOLD):
+            return _read(told)
+        try:
+            result = self.views.changed(told)
+        except (ValueError, RecursionError) as error:
+            raise _no_json(error) from None
+        return _read(self._again(_json_of(result))) if is_odd(result) else result
+
+
+def _json_of(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _read(text: str) -> Any:
+    try:
+        result = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(error) from None
+    _check(result)
+    return result
+
+
+def _no_json(error: Exception) -> CodeError:
+    return CodeError(f"transform_event returned what is no JSON: {error}")
 
 
 def _wrong_type(name: str) -> CodeError:
@@ -189,4 +196,4 @@ def _explain(error: Exception) -> CodeError:
 def _line_of(text: str) -> int:
     """Return the first line of the stack that is the operator's."""
     lines = (int(found[1]) for found in _PLACE.finditer(text))
-    return next((line for line in lines if line <= _CODE_LINES_MAX), 0)
+    return next((line for line in lines if line <= LINES_MAX), 0)

@@ -16,6 +16,7 @@ from typing import Any
 import re2  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
+from trunkline.playbook.quick_patterns import quick_search
 from trunkline.playbook.scalars import number_of
 
 Argument = dict[str, Any]
@@ -110,10 +111,14 @@ def compile_pattern(pattern: str, *, is_folding: bool = False) -> Any:
 
 
 def _prepare_matches(argument: Argument) -> Predicate:
-    search = compile_pattern(argument["value"], is_folding=bool(argument.get("ignoreCase"))).search
+    pattern, is_folding = argument["value"], bool(argument.get("ignoreCase"))
+    search = compile_pattern(pattern, is_folding=is_folding).search
+    quick = None if is_folding else quick_search(pattern)
 
     def does_match(value: Any) -> bool:
         text = text_at(value)
+        if quick is not None and text is not None and text.isascii():
+            return quick(text)
         try:
             return text is not None and search(text) is not None
         except UnicodeEncodeError:  # half of a surrogate pair

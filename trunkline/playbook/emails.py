@@ -42,10 +42,11 @@ def normalise_email(value: Any, rule: str) -> str | None:
     """
     if not isinstance(value, str) or len(value) > _EMAIL_MAX:
         return None
-    email = unicodedata.normalize("NFC", value).strip().lower()
+    normal = value if value.isascii() else unicodedata.normalize("NFC", value)
+    email = normal.strip().lower()
     if "@" not in email:
         return sha256_in(email)
     local, _, domain = email.rpartition("@")
-    if not local or not domain or any(character.isspace() for character in email):
+    if not local or not domain or len(email.split()) > 1:
         return None
     return EMAIL_RULES[rule](local, domain)

@@ -47,7 +47,7 @@ _GENDERS = {
 
 def normalise_person(value: Any, rule: PersonRule) -> str | None:
     """Return a text or number by a rule of `person_rule`; None for what comes to nothing."""
-    text = text_of(value)
+    text = value if type(value) is str else text_of(value)
     if not text or len(text) > _PERSON_MAX:
         return None
     if not text.isascii():
@@ -155,7 +155,7 @@ def _birth_date(text: str) -> str | None:
         born = date(int(match[1]), int(match[3]), int(match[4]))
     except ValueError:
         return None
-    return born.strftime("%Y%m%d") if born.year in _YEARS else None
+    return f"{born.year}{born.month:02}{born.day:02}" if born.year in _YEARS else None
 
 
 def _id(text: str) -> str | None:

@@ -156,6 +156,8 @@ class _WholeRun:
             meta["event"] = event
             self.partial = value
         made = function.run(value, meta, self._moment)
+        if self._steps is None and isinstance(made, dict):
+            return [cast("Output", made)]
         items = cast("list[Any]", made) if isinstance(made, list) else [made]
         kept = [item for item in items if item is not None]
         for item in kept:

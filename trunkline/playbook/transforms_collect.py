@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from trunkline.playbook.arguments import fields, flag, text, text_list
-from trunkline.playbook.scalars import look_up
+from trunkline.playbook.scalars import getter
 from trunkline.playbook.transform import Function, Transform, example
 
 ITEMS_MAX = 50
@@ -94,15 +94,15 @@ def _item(known: Known, item: Any) -> Function:
 def _value(known: Known, given: dict[str, Any]) -> Function:
     """Return what reads one value: of the first path that comes to something."""
     named = text_list(given, "paths") if "paths" in given else (text(given, "path"),)
-    paths = [path.split(".") for path in named if path]
+    gets = [getter(path.split(".")) for path in named if path]
     chain = [
         _within(f"transforms[{n}]", _link, known, link)
         for n, link in enumerate(given.get("transforms", ()))
     ]
 
     def run(value: Any) -> Any:
-        for path in paths:
-            found = look_up(value, path)
+        for get in gets:
+            found = get(value)
             for change in chain:
                 found = change(found)
             if found is not None:
@@ -128,16 +128,15 @@ def _object(known: Known, given: dict[str, Any]) -> Function:
     parts = cast("dict[str, Any]", given["fields"])
     if not isinstance(given["fields"], dict) or not parts:
         raise ValueError("fields: expected an object of values, not empty")
-    makers = {
-        key: _within(f"fields.{key}", _value, known, fields(part, _OF_VALUES))
+    pairs = [
+        (key, _within(f"fields.{key}", _value, known, fields(part, _OF_VALUES)))
         for key, part in parts.items()
-    }
-    needs = text_list(given, "needs") if "needs" in given else ()
+    ]
+    needed = frozenset(text_list(given, "needs") if "needs" in given else ())
 
     def run(value: Any) -> Any:
-        found = ((key, maker(value)) for key, maker in makers.items())
-        made = {key: one for key, one in found if one is not None}
-        return made if made and all(key in made for key in needs) else None
+        made = {key: one for key, make in pairs if (one := make(value)) is not None}
+        return made if made and needed <= made.keys() else None
 
     return run
 

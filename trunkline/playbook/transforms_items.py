@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from trunkline.playbook.arguments import fields, text_list, text_map
-from trunkline.playbook.scalars import items_of, json_text, look_up, number_of
+from trunkline.playbook.scalars import getter, items_of, json_text, number_of
 from trunkline.playbook.transform import Function, Transform, example
 
 Shape = Callable[[dict[str, Any]], None]
@@ -15,12 +15,11 @@ Shape = Callable[[dict[str, Any]], None]
 def prepare_items(argument: Any) -> Function:
     """Return the function of `mapItems`. Raises ValueError for an argument that does not fit."""
     given = fields(argument, ("fields", "numbers", "texts", "defaults"), ("fields",))
-    paths = [(key, path.split(".")) for key, path in text_map(given, "fields").items()]
-    shapes = _shapes_of(given, [key for key, _ in paths])
+    gets = [(key, getter(path.split("."))) for key, path in text_map(given, "fields").items()]
+    shapes = _shapes_of(given, [key for key, _ in gets])
 
     def item_of(item: Any) -> dict[str, Any]:
-        found = ((key, look_up(item, path)) for key, path in paths)
-        made = {key: value for key, value in found if value is not None}
+        made = {key: value for key, get in gets if (value := get(item)) is not None}
         if made:
             for shape in shapes:
                 shape(made)
