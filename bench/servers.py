@@ -1,7 +1,7 @@
 """Servers that the benchmark needs beside the node: `python -m bench.servers JOB PORT`.
 
 - `yardstick`: what serves the gateway, with nothing of the gateway: reads the body, decodes the
-  JSON, answers 200. Nothing is stored (durability class C).
+  JSON, answers 200, without a task for it. Nothing is stored (durability class C).
 - `timing`: a receiver of webhooks that notes when each event came, by the clock that all processes
   of a machine share. GET returns the milliseconds of all events so far and forgets them.
 - `silent`: takes connections and requests and never answers.
@@ -10,57 +10,74 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
 
-Handler = Callable[[Any, Any], Awaitable[None]]
+from trunkline.gateway.http1 import Application
+from trunkline.gateway.http1_intake import Fault
+from trunkline.gateway.http1_request import HttpRequest
+from trunkline.gateway.http1_server import HttpServer
+from trunkline.gateway.server import spare_collector
+from trunkline.kit.clock import SystemClock
 
 _JSON = [("content-type", "application/json"), ("x-request-id", "bench-000000000001")]
 _ANSWER = b'{"status":"success","description":"the event is stored"}'
 _decode = msgspec.json.Decoder().decode
 
 
-async def yardstick(_: Any, proto: Any) -> None:
-    """Read, decode, answer."""
-    _decode(await proto())
-    proto.response_bytes(200, _JSON, _ANSWER)
+class Yardstick:
+    """Reads, decodes, answers."""
+
+    def begin(self, request: HttpRequest) -> Coroutine[Any, Any, None] | None:
+        """Answer at once where the body is in hand, as the gateway does."""
+        body = request.whole_body
+        if body is None:
+            return self._read(request)
+        _decode(body)
+        request.response_bytes(200, _JSON, _ANSWER)
+        return None
+
+    def describe_fault(self, fault: Fault) -> tuple[list[tuple[str, str]], bytes]:
+        """Say what is wrong."""
+        return _JSON, fault.sentence.encode()
+
+    async def _read(self, request: HttpRequest) -> None:
+        _decode(await request())
+        request.response_bytes(200, _JSON, _ANSWER)
 
 
-class Timing:
+class Timing(Yardstick):
     """Notes how long each event was on its way: `properties.sent_ns` says since when."""
 
     def __init__(self) -> None:
         self.milliseconds: list[float] = []
 
-    async def handle(self, scope: Any, proto: Any) -> None:
+    def begin(self, request: HttpRequest) -> Coroutine[Any, Any, None] | None:
         """Take a batch of events, or tell what was noted."""
-        if scope.method == "GET":
+        if request.method == "GET":
             told, self.milliseconds = self.milliseconds, []
-            proto.response_bytes(200, _JSON, msgspec.json.encode(told))
-            return
-        events = _decode(await proto())
+            request.response_bytes(200, _JSON, msgspec.json.encode(told))
+            return None
+        return self._note(request)
+
+    async def _note(self, request: HttpRequest) -> None:
+        events = _decode(await request())
         now = time.monotonic_ns()
         self.milliseconds += [(now - event["properties"]["sent_ns"]) / 1e6 for event in events]
-        proto.response_bytes(200, _JSON, b"{}")
+        request.response_bytes(200, _JSON, b"{}")
 
 
-async def serve(handler: Handler, port: int) -> None:
+async def serve(application: Application, port: int) -> None:
     """Serve as the gateway does: the same server, loop and care for the collector."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    await Server(
-        handler, address="127.0.0.1", port=port, interface=Interfaces.RSGI, http=HTTPModes.http1,
-        websockets=False, backlog=2048, log_enabled=False,
-    ).serve()  # fmt: skip
+    spare_collector()
+    server = HttpServer(application, SystemClock())
+    server.listen("127.0.0.1", port)
+    await asyncio.Event().wait()
 
 
 async def be_silent(port: int) -> None:
@@ -84,7 +101,7 @@ def main(job: str, port: int) -> None:
     if job == "silent":
         uvloop.run(be_silent(port))
     else:
-        uvloop.run(serve(yardstick if job == "yardstick" else Timing().handle, port))
+        uvloop.run(serve(Yardstick() if job == "yardstick" else Timing(), port))
 
 
 if __name__ == "__main__":

@@ -144,10 +144,10 @@ def test_trusted_proxies_that_are_no_addresses_are_refused() -> None:
         Callers(GatewaySettings(trusted_proxies=("proxy.local",)).trusted_proxies)
 
 
-def test_the_yes_is_said_once_the_append_returned_and_a_failing_one_keeps_nobody_waiting() -> None:
-    said: list[str] = []
+def test_each_is_told_once_the_append_returned_and_a_failing_one_keeps_nobody_waiting() -> None:
+    told: list[tuple[str, LogFailure | None]] = []
 
-    def fail() -> None:
+    def fail(failure: LogFailure | None) -> None:
         raise RuntimeError("this answer cannot be sent")
 
     async def story() -> None:
@@ -155,20 +155,29 @@ def test_the_yes_is_said_once_the_append_returned_and_a_failing_one_keeps_nobody
         refusals = Refusals(lambda: next(stamps), Tally())
         committer = Committer(appender, refusals, SystemClock())
         record = Record(b"key", b"value", 1)
+
+        def gather(name: str) -> asyncio.Event:
+            done = asyncio.Event()
+
+            def tell(failure: LogFailure | None) -> None:
+                told.append((name, failure))
+                done.set()
+
+            assert committer.gather([record], 5, tell)
+            return done
+
         appender.gate.clear()
-        broken = committer.submit([record], 5, fail)
-        good = committer.submit([record], 5, lambda: said.append("good"))
-        assert broken is not None and good is not None
+        assert committer.gather([record], 5, fail)
+        good = gather("good")
         await asyncio.sleep(0.02)
-        assert not said and not good.done()
+        assert not told
         appender.gate.set()
-        assert await good is None and said == ["good"]
-        with pytest.raises(RuntimeError):
-            await broken
+        await asyncio.wait_for(good.wait(), 30)
+        assert told == [("good", None)]
         appender.failure = LogFailure("broken")
-        refused = committer.submit([record], 5, lambda: said.append("refused"))
-        assert refused is not None and isinstance(await refused, LogFailure)
-        assert said == ["good"]
+        await asyncio.wait_for(gather("refused").wait(), 30)
+        assert told[1:] == [("refused", appender.failure)]
         await committer.close()
+        assert not committer.gather([record], 5, fail)
 
     asyncio.run(story())

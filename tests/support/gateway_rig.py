@@ -12,12 +12,14 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from trunkline.gateway import Gateway, serve
 from trunkline.kit.clock import Clock, FakeClock, SystemClock
+from trunkline.kit.desk import Desk
 from trunkline.kit.eventlog import Appender, LogFailure, Record
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.settings import GatewaySettings
@@ -227,7 +229,11 @@ class Rig:
         clock: Clock,
         snapshot: Snapshot | None,
         protocols: Sequence[Protocol],
+        desk: Desk | None = None,
+        spool_folder: Path | None = None,
     ) -> None:
+        self._desk = desk
+        self._spool_folder = spool_folder
         self.appender = ListAppender()
         self.protocol = next(p for p in protocols if isinstance(p, PlainProtocol))
         self.snapshot = snapshot
@@ -328,6 +334,8 @@ class Rig:
             settings=self._settings,
             clock=self.clock,
             stamp=self._stamp,
+            desk=self._desk,
+            spool_folder=self._spool_folder,
         )
         self._ready.set()
         await serve(self.gateway, "127.0.0.1", self.port, self._stop)
@@ -344,6 +352,8 @@ def running_gateway(
     clock: Clock | None = None,
     snapshot: Snapshot | None = None,
     protocols: Sequence[Protocol] | None = None,
+    desk: Desk | None = None,
+    spool_folder: Path | None = None,
 ) -> Iterator[Rig]:
     """Serve a gateway for the time of a `with`."""
     rig = Rig(
@@ -351,6 +361,8 @@ def running_gateway(
         clock or SystemClock(),
         snapshot or make_snapshot(make_app()),
         protocols or [PlainProtocol()],
+        desk,
+        spool_folder,
     )
     rig.start()
     try:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import count
 
 from trunkline.gateway.cors import Headers, cors_headers, preflight_headers
+from trunkline.gateway.http1_answers import format_head
 from trunkline.gateway.wire import Scope, Wire
 from trunkline.kit.protocol import Answer
 
@@ -33,21 +33,32 @@ class RequestIds:
 
 
 class Exchange:
-    """A request and the way back. `held` are bytes of bodies that are counted as in flight."""
+    """A request and the way back.
 
-    __slots__ = ("headers", "held", "method", "path", "proto", "request_id", "scope")
+    `held` are bytes of bodies that are counted as in flight. `is_gathered`: the committer has its
+    events, and will have it answered.
+    """
+
+    __slots__ = (
+        "headers",
+        "held",
+        "is_gathered",
+        "method",
+        "path",
+        "proto",
+        "request_id",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, proto: Wire, ids: RequestIds) -> None:
         self.scope = scope
         self.proto = proto
         self.method = scope.method
         self.path = scope.path
-        items = scope.headers.items()
-        self.headers = dict(items)
-        if len(self.headers) != len(items):
-            self.headers = _join(items)
+        self.headers = scope.headers
         self.request_id = ids.choose(self.headers.get("x-request-id"))
         self.held = 0
+        self.is_gathered = False
 
     def send(
         self,
@@ -59,10 +70,10 @@ class Exchange:
         """Answer. Never raises for a client that is gone, and only the first answer counts."""
         self.proto.response_bytes(status, self._headers(content_type, more), body)
 
-    def prepare(self, answer: Answer) -> Callable[[], None]:
-        """Return what sends the answer, made to its end, to be called when it may go."""
+    def prepare(self, answer: Answer) -> str:
+        """Return the head of the answer, to be sent with its body by `proto.answer`."""
         headers = self._headers(answer.content_type, answer.headers)
-        return partial(self.proto.response_bytes, answer.status, headers, answer.body)
+        return format_head(answer.status, headers, len(answer.body))
 
     def send_answer(self, answer: Answer, retry_after_seconds: int | None = None) -> None:
         """Answer what a protocol said, with a `Retry-After` unless it set its own."""
@@ -89,13 +100,6 @@ class Exchange:
             self.headers.get("origin"), self.headers.get("access-control-request-headers", "")
         )
         self.proto.response_empty(204, [("x-request-id", self.request_id), *headers])
-
-
-def _join(items: list[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in items:
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
 
 
 def _has(headers: Sequence[tuple[str, str]], name: str) -> bool:

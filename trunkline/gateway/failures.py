@@ -59,17 +59,19 @@ def shape_failure(protocol: Protocol | None, path: str, failure: Failure) -> Ans
     """Return the failure in the protocol's shape, or in the superset where there is none."""
     if protocol is not None:
         return protocol.failure(path, failure)
-    return Answer(
-        failure.status,
-        msgspec.json.encode(
-            {
-                "success": False,
-                "code": failure.code,
-                "message": failure.sentence,
-                "error": {"code": failure.code, "message": failure.sentence},
-                "Error": failure.code,
-                "Message": failure.sentence,
-                "Details": failure.sentence,
-            }
-        ),
+    return Answer(failure.status, describe(failure.code, failure.sentence))
+
+
+def describe(code: str, sentence: str) -> bytes:
+    """Return a failure in the superset that every known client library parses."""
+    return msgspec.json.encode(
+        {
+            "success": False,
+            "code": code,
+            "message": sentence,
+            "error": {"code": code, "message": sentence},
+            "Error": code,
+            "Message": sentence,
+            "Details": sentence,
+        }
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from trunkline.kit.eventlog import Record
-from trunkline.model.record import AcceptedRefusal, encode_record, partition_key
+from trunkline.model.record import AcceptedRefusal, Posting, encode_record, partition_key
 from trunkline.telemetry.gateway import Tally
 
 WHOLE_PER_SECOND = 50  # refusals of one app kept whole in a second
@@ -22,7 +22,7 @@ WAITING_MAX = 5_000
 WAITING_BYTES_MAX = 8 * 1024 * 1024
 COUNTS_MAX = 4_096
 
-_OVERHEAD = 256  # bytes of a refusal beside its body
+_OVERHEAD = 512  # bytes of a refusal beside its bodies
 
 
 class Refusals:
@@ -103,11 +103,13 @@ class Refusals:
         elif len(self._counts) < COUNTS_MAX:
             # A count stands for many: one message, but no body and no sender's address.
             self._counts[key] = msgspec.structs.replace(
-                refusal, address="", request_id="", message_id="", body=b""
+                refusal, address="", request_id="", message_id="", body=b"", origin=None
             )
         else:
             self._tally.unrecorded += refusal.count
 
 
 def _size(refusal: AcceptedRefusal) -> int:
-    return len(refusal.body) + _OVERHEAD
+    origin = refusal.origin
+    beside = len(origin.beside) + len(origin.whole) if isinstance(origin, Posting) else 0
+    return len(refusal.body) + beside + _OVERHEAD

@@ -8,12 +8,13 @@ decides what stands behind the desk. An order (an erasure, an import) is durable
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
+from trunkline.kit.import_terms import ImportTerms
 from trunkline.kit.protocol_answer import Answer
 
 
@@ -52,19 +53,19 @@ class ErasureAsked(Question, frozen=True, kw_only=True):
 class ImportOrdered(Question, frozen=True, kw_only=True):
     """Take a file of history. `file` is set by the gateway once the body lies on disk, synced.
 
-    `options` are the request's own, judged by the protocol: format, mapping and the like.
+    `terms` are the request's own, judged by the protocol. `digest` is the SHA-256 of the file.
     """
 
-    kind: Literal["events", "users"]
+    terms: ImportTerms
     key: str
-    options: Mapping[str, str]
     file: Path | None = None
+    digest: str = ""
 
 
 class ImportAsked(Question, frozen=True, kw_only=True):
-    """How far an import is; with `rejects` its refused rows, as a file."""
+    """How far an import is; with `rejects` its refused rows, as a file. Without a job: the last."""
 
-    job: str
+    job: str = ""
     rejects: bool = False
 
 
@@ -72,9 +73,10 @@ class Reply(Struct, frozen=True):
     """What the desk says. `value` is JSON; `file` stands for a long answer that lies on disk.
 
     `missing`: there is no such person, event or job in this app. `taken`: an order was recorded.
+    `full`: it was not, because as many as may be are waiting.
     """
 
-    outcome: Literal["found", "missing", "taken"]
+    outcome: Literal["found", "missing", "taken", "full"]
     value: bytes = b"{}"
     file: Path | None = None
 

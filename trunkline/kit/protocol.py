@@ -41,12 +41,16 @@ class Route(Struct, frozen=True):
     """A path of the ingest port. `{name}` matches one segment; a trailing slash is the same path.
 
     Sizes are in bytes: as sent, and after decompression.
+
+    Where `is_spooled`, the body may be larger than memory: `decode` judges the request before its
+    body, which is empty then, and the body of an `ImportOrdered` goes to a file as it came.
     """
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
     wire_bytes_max: int
     inflated_bytes_max: int
+    is_spooled: bool = False
 
 
 class Request(Struct, frozen=True):

@@ -55,6 +55,14 @@ class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, description="How long a client may take to send a body, in seconds."),
     ] = 30.0
+    import_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=1_048_576,
+            description="Bytes of one file that POST /v1/bulk takes, as sent. It waits on the "
+            "home's disk until it is taken in.",
+        ),
+    ] = 10_737_418_240
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -152,6 +152,12 @@ def request_broke(request_id: str, method: str, path: str, error: Exception) -> 
     )
 
 
+def telling_broke(error: Exception) -> None:
+    """Tell that a request could not be told what became of its events."""
+    _FAULTS.inc()
+    get_logger().error("gateway_telling_broke", exc_info=error)
+
+
 def housekeeping_broke(error: Exception) -> None:
     """Tell that a turn of the gateway's housekeeping failed; the next one is tried."""
     _FAULTS.inc()
