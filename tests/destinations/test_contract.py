@@ -196,7 +196,7 @@ def test_a_setting_nobody_knows_is_refused_and_named(kind: Kind) -> None:
     ("name", "bad"),
     [
         ("batch_events_max", 0),
-        ("batch_events_max", 1001),
+        ("batch_events_max", 2001),
         ("batch_seconds_max", -1),
         ("timeout_seconds", 0.05),
         ("timeout_seconds", 121),

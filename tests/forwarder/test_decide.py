@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.forwarding import Rig, destination, event, run, snapshot
 from trunkline.forwarder.decide import REASONS, SUPPRESSED, decider
+from trunkline.kit.erasure import ERASED
 from trunkline.model.record import Routing
 from trunkline.model.snapshot import Filter
 from trunkline.state.forwarder import unpack_offsets
@@ -74,8 +75,8 @@ def test_a_decision_has_the_reason_of_the_contract(
 
 
 def test_every_reason_is_decided_by_some_case() -> None:
-    # Who is suppressed is the app's business, and no destination's: test_suppression.py.
-    assert {reason for reason, _, _ in CASES} - {""} == set(REASONS) - {SUPPRESSED}
+    # Who is suppressed or erased is the app's business, and no destination's.
+    assert {reason for reason, _, _ in CASES} - {""} == set(REASONS) - {SUPPRESSED, ERASED}
 
 
 def test_filtered_events_stand_in_the_ledger_and_their_offsets_in_one_row_for_the_trace(

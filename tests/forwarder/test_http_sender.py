@@ -104,7 +104,7 @@ def test_a_receiver_that_drips_is_cut_at_the_timeout(head: bytes) -> None:
     assert time.monotonic() - begun < 2
 
 
-def test_of_a_huge_answer_64_kib_are_read_and_the_rest_is_never_received() -> None:
+def test_of_a_huge_answer_half_a_mebibyte_is_read_and_the_rest_is_never_received() -> None:
     sent = 0
 
     async def handle(connection: Connection) -> None:

@@ -208,7 +208,7 @@ def test_any_output_gets_a_verdict_and_a_mended_one_keeps_the_rules(output: dict
         ({"rule": "a", "when": {"inputPathExist": {}}, "then": "drop"},
          "contract[0].when.inputPathExist: is not known here; did you mean `inputPathExists`?"),
         ({"rule": "a", "when": {"stringEqual": {"inputPath": "a", "value": "$$X$$"}},
-          "then": "drop"}, "a contract knows no params"),
+          "then": "drop"}, "$$X$$ names no param; add it to `params`"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(rule: dict[str, Any], told: str) -> None:

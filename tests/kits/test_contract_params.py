@@ -1,4 +1,4 @@
-"""An age limit that an operator says: `olderThan: $$NAME$$`."""
+"""What an operator says in a contract: an age limit, and values of conditions."""
 
 from __future__ import annotations
 
@@ -58,3 +58,41 @@ def test_a_param_that_nobody_declares_is_told() -> None:
     bare: dict[str, Any] = {**CONNECTION, "params": []}
     with pytest.raises(ValueError, match="AGE_MAX must be given"):
         fill_connection(parse_connection(bare), {})
+
+
+# Conditions
+
+
+def judged(when: Any, output: dict[str, Any], **given: str) -> Any:
+    connection: dict[str, Any] = {
+        "params": [{"name": "KIND", "isOptional": True}, {"name": "MOST", "defaultValue": "5"}],
+        "default": {"endpoint": "https://vendor.example/"},
+        "contract": [{"rule": "r", "when": when, "then": "drop"}],
+    }
+    contract = fill_connection(parse_connection(connection), given).contract
+    assert contract is not None
+    body = msgspec.json.encode(output)
+    return contract.judge(Mapped("m-1", "Shop", "u", "track", "x", body, b"{}"), NOW_MS)
+
+
+def test_a_condition_compares_with_what_the_operator_says() -> None:
+    when = {"stringEqual": {"inputPath": "kind", "value": "$$KIND$$"}}
+    assert isinstance(judged(when, {"kind": "x"}, KIND="x"), Filtered)
+    assert isinstance(judged(when, {"kind": "y"}, KIND="x"), Mapped)
+    assert isinstance(judged(when, {"kind": "y"}), Mapped)
+    among = {"stringIn": {"inputPath": "kind", "values": ["a", "$$KIND$$"]}}
+    either = {"matchesAny": {"conditions": [among]}}
+    assert isinstance(judged(either, {"kind": "a"}, KIND="x"), Filtered)
+    assert isinstance(judged(either, {"kind": "x"}, KIND="x"), Filtered)
+    assert isinstance(judged(either, {"kind": "b"}, KIND="x"), Mapped)
+
+
+def test_a_value_that_makes_no_condition_is_told_and_not_shown() -> None:
+    when = {"stringMatches": {"inputPath": "kind", "value": "^$$KIND$$$"}}
+    assert isinstance(judged(when, {"kind": "x"}, KIND="[x-z]"), Filtered)
+    with pytest.raises(ValueError, match="KIND cannot stand in the contract's rule r") as caught:
+        judged(when, {}, KIND="(secret")
+    assert "secret" not in str(caught.value)
+    when = {"stringEqual": {"inputPath": "kind", "value": "$$KINDS$$"}}
+    with pytest.raises(ValueError, match="KINDS must be given"):
+        judged(when, {})

@@ -74,7 +74,7 @@ def test_every_mistake_is_told_at_once_with_its_path_and_what_to_write() -> None
         "of an event's key",
         "connection.default.headers[1]: needs either `value`, a text, or `fromEventKey`, the path "
         "of an event's key",
-        "connection.default.batchSize: is 0; expected a whole number from 1 to 1000",
+        "connection.default.batchSize: is 0; expected a whole number from 1 to 2000",
         "connection.default.transform.lang: is 'cobol'; expected `lua`",
         "connection.eventSpecific.order_canceled: is the same event as `Order Cancelled`; keep one",
         "connection.eventSpecific.order_canceled.encoding: is 'xml'; expected `json`, `form` or "

@@ -3,7 +3,8 @@
     fixture's events → playbook → HttpKit → HttpCarrier → HttpSender → simulator's server
 
 `deliver` goes on as the forwarder would, only without waiting: what is to be retried goes again,
-what was rejected together is split, what is blocked stays.
+what was rejected together is split, what is blocked stays. Where the vendor judges later, time goes
+on until it does, and its word stands in the place of that attempt's first outcomes.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from trunkline.simulators.registry import simulators
 
 ATTEMPTS_MAX = 40
 TIMEOUT_SECONDS = 30.0
+QUESTIONS_MAX = 10  # after what a vendor judges later, for one attempt
 SHORT_TIMEOUT_SECONDS = 0.7  # where no answer will come
 
 Verdict = Outcome | Unsent
@@ -190,17 +192,21 @@ class Stage:
         attempts_max: int = ATTEMPTS_MAX,
         over: Mapping[str, str] | None = None,
         now_ms: int = 0,
+        change: Callable[[int, Mapped], Mapped] | None = None,
         **settings: Any,
     ) -> Story:
         """Send a fixture's events until each is done, to a vendor that has nothing yet.
 
         `script` is what goes wrong, in the first `faulty_attempts`. `over` stands over the params.
-        `now_ms` is the time of both sides where it is not the fixture's.
+        `now_ms` is the time of both sides where it is not the fixture's; `change` makes another
+        event of what the playbook made.
         """
         now_ms = now_ms or fixture_now(fixture)
         self.vendor.begin(script=script, moment_ms=now_ms)
         params = self.params(fixture, over)
         events = self.shape(fixture.events, params, now_ms)
+        if change is not None:
+            events = [change(number, event) for number, event in enumerate(events)]
         run = _Run(self, HttpKit(self.settings(params, **settings)), events, now_ms)
         return self._runner.run(run.deliver(faulty_attempts, attempts_max))
 
@@ -241,7 +247,7 @@ class _Run:
         self._events = events
         self._now_ms = now_ms
         self._final: dict[int, Verdict] = {}
-        self._attempts: list[Sequence[Verdict]] = []
+        self._attempts: list[list[Verdict]] = []
 
     async def deliver(self, faulty_attempts: int, attempts_max: int) -> Story:
         """Send, and tell what became of the events."""
@@ -265,10 +271,32 @@ class _Run:
         events = [self._events[position] for position in batch]
         key = delivery_id(EXAMPLE_DESTINATION, [event.message_id for event in events])
         attempt = Attempt(self._now_ms, len(self._attempts) + 1, EXAMPLE_DESTINATION, key)
-        outcomes = (await carrier.carry(events, attempt)).outcomes
+        outcomes = [*(await carrier.carry(events, attempt)).outcomes]
         self._attempts.append(outcomes)
+        for _ in range(QUESTIONS_MAX):
+            later = [p for p, one in enumerate(outcomes) if _is_later(one)]
+            if not later:
+                break
+            told = await self._ask(carrier, [events[p] for p in later], outcomes[later[0]])
+            for position, outcome in zip(later, told, strict=True):
+                outcomes[position] = outcome
         self._final.update(zip(batch, outcomes, strict=True))
         return _what_follows(batch, outcomes)
+
+    async def _ask(
+        self, carrier: HttpCarrier, events: Sequence[Mapped], later: Verdict
+    ) -> Sequence[Verdict]:
+        """Wait as long as the outcome says, and ask what became of events."""
+        assert isinstance(later, Retry)
+        self._now_ms += round(later.after_seconds * 1000)
+        self._stage.vendor.go_on(self._now_ms)
+        key = delivery_id(EXAMPLE_DESTINATION, [event.message_id for event in events])
+        attempt = Attempt(self._now_ms, len(self._attempts) + 1, EXAMPLE_DESTINATION, key)
+        return (await carrier.carry(events, attempt)).outcomes
+
+
+def _is_later(outcome: Verdict) -> bool:
+    return isinstance(outcome, Retry) and outcome.was_taken
 
 
 def _what_follows(batch: list[int], outcomes: Sequence[Verdict]) -> list[list[int]]:

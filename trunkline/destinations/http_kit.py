@@ -28,7 +28,9 @@ import msgspec
 from msgspec import Meta
 
 from trunkline.kit.destination import (
+    BATCH_BYTES_MAX,
     Attempt,
+    Batching,
     Call,
     Destination,
     Example,
@@ -41,6 +43,7 @@ from trunkline.kit.shaping import CodeSource
 from trunkline.kits.connection import Connection, parse_connection
 from trunkline.kits.exchange import Exchanges
 from trunkline.kits.filled import fill_connection
+from trunkline.kits.request_spec import BATCH_MAX
 from trunkline.model.outcome import Filtered, Outcome
 
 
@@ -66,7 +69,7 @@ class HttpKitSettings(Settings, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            le=1000,
+            le=BATCH_MAX,
             description="How many events may be taken at a time. A request carries no more than "
             "the kit says, whatever stands here. Left out: as many as the kit's `batchSize`.",
         ),
@@ -74,7 +77,8 @@ class HttpKitSettings(Settings, frozen=True, kw_only=True):
     unknown_outcome: Annotated[
         Literal["", "retry", "give_up"],
         Meta(
-            description="What becomes of events whose request was sent and whose answer was lost: "
+            description="What becomes of events whose request was sent and whose answer was lost, "
+            "and of those that a vendor took and never judged: "
             "`retry` sends them again, which a vendor that does not deduplicate counts twice; "
             "`give_up` makes dead letters of them. Left out: as the kit says."
         ),
@@ -109,6 +113,12 @@ class HttpKit(Destination[HttpKitSettings]):
         gives_up = filled.answers.gives_up_unknown
         if settings.unknown_outcome:
             gives_up = settings.unknown_outcome == "give_up"
+        requests = [one.spec for one in filled.requests().values()]
+        self.batching = Batching(
+            max([BATCH_BYTES_MAX, *(one.bytes_max for one in requests)]),
+            1 if any(one.group_by for one in requests) else 0,
+            filled.follow_up is not None,
+        )
         self._exchanges = Exchanges(filled, settings.batch_events_max, gives_up_unknown=gives_up)
 
     def code(self) -> Mapping[str, CodeSource]:

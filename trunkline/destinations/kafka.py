@@ -13,7 +13,8 @@ Topics are never made here. A missing topic, a missing right and a refused sign-
 destination; an event that is larger than `message_bytes_max`, or than the topic takes, becomes a
 dead letter alone. A batch that the broker refuses for its size is sent again one by one.
 
-`allow_private_addresses` changes nothing here: which addresses brokers have is the cluster's say.
+A broker of `bootstrap_servers` at a private address needs `allow_private_addresses`; which
+addresses the cluster names after that is its own say.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ class Kafka(Channel[KafkaSettings]):
     """Events into topics."""
 
     kind = "kafka"
+    host_settings = ("bootstrap_servers",)
     title = "Apache Kafka"
     settings_type = KafkaSettings
 

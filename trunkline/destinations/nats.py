@@ -12,7 +12,7 @@ is two minutes unless the stream says otherwise; past it a message may come twic
 Streams are never made here. A subject that no stream takes, another stream than `stream`, a missing
 right and a refused sign-in park the destination; a stream that is full, or has no leader, is a
 retry. An event larger than the server's `max_payload` or the stream's limit becomes a dead letter
-alone. `allow_private_addresses` changes nothing here: servers are where you put them.
+alone. A host at a private address needs `allow_private_addresses`.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class Nats(Channel[NatsSettings]):
     """Events into streams."""
 
     kind = "nats"
+    host_settings = ("servers",)
     title = "NATS JetStream"
     settings_type = NatsSettings
 

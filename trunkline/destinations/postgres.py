@@ -19,7 +19,7 @@ Names are folded: lower case, `camelCase` parted, all but letters and digits `_`
 A second path with the same name gets eight digits of its hash; each column remembers its path in
 its comment. Event names that fold alike share a table.
 
-`allow_private_addresses` changes nothing here: databases are where the operator put them.
+A host at a private address needs `allow_private_addresses`.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ class Postgres(Channel[PostgresSettings]):
     """Events into tables."""
 
     kind = "postgres"
+    host_settings = ("host",)
     title = "PostgreSQL"
     settings_type = PostgresSettings
 
@@ -469,6 +470,7 @@ class Postgres(Channel[PostgresSettings]):
             "Few columns, the rest as JSON",
             settings={
                 "host": "127.0.0.1",
+                "allow_private_addresses": True,
                 "database": "events",
                 "username": "trunkline",
                 "columns_max": 12,

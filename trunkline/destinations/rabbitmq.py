@@ -13,7 +13,7 @@ says which key led nowhere. So do a missing exchange, vhost or right, and a refu
 event larger than `message_bytes_max`, or than the broker takes, becomes a dead letter alone.
 Exchanges, queues and bindings are never made here.
 
-`allow_private_addresses` changes nothing here: brokers are where the operator put them.
+A host at a private address needs `allow_private_addresses`.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ class Rabbitmq(Channel[RabbitmqSettings]):
     """Events to an exchange."""
 
     kind = "rabbitmq"
+    host_settings = ("host",)
     title = "RabbitMQ"
     settings_type = RabbitmqSettings
 

@@ -14,7 +14,7 @@ says so. A cluster is not spoken to; give it a server that holds the whole.
 
 A refused sign-in, a missing right and a key that is no stream park the destination; a server that
 is full, loading or a replica is a retry. An event larger than `message_bytes_max` becomes a dead
-letter alone. `allow_private_addresses` changes nothing here: servers are where you put them.
+letter alone. A host at a private address needs `allow_private_addresses`.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ class Redis(Channel[RedisSettings]):
     """Events into streams."""
 
     kind = "redis"
+    host_settings = ("host",)
     title = "Redis streams"
     settings_type = RedisSettings
 

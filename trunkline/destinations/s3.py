@@ -13,7 +13,7 @@ event as JSON text in `body`. They hold at most `batch_events_max` events (1000)
 
 An event is delivered when the bucket has answered for its object. A refused key, a missing right
 or bucket, a wrong region park the destination; what is slow, full or away is a retry. Buckets are
-never made here. `allow_private_addresses` changes nothing: storage is where you put it.
+never made here. A host at a private address needs `allow_private_addresses`.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ class S3(Channel[S3Settings]):
     """Events as objects."""
 
     kind = "s3"
+    host_settings = ("endpoint",)
     title = "Object storage (S3)"
     settings_type = S3Settings
 
@@ -312,6 +313,7 @@ class S3(Channel[S3Settings]):
                 "bucket": "lake",
                 "prefix": "",
                 "endpoint": "http://10.0.0.7:9000",
+                "allow_private_addresses": True,
                 "access_key_id": "TRUNKLINE",
                 "secret_access_key": "of-the-secret-store",
                 "batch_seconds_max": 0,

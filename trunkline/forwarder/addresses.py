@@ -73,6 +73,14 @@ def refusal_of(address: str) -> str:
     return word or ("" if parsed in _V6_PUBLIC else "reserved")
 
 
+def refusal_sentence(host: str, address: str, mend: str) -> str:
+    """Say why a host is not reached, and what to do; `mend` is where its name stands."""
+    return (
+        f"{host} is at {address}, a {refusal_of(address)} address; set allow_private_addresses on "
+        f"the destination to reach it, or correct {mend}"
+    )
+
+
 def public_of(addresses: Sequence[str]) -> list[str]:
     """Return the addresses that are of the public internet, in their order."""
     return [address for address in addresses if not refusal_of(address)]

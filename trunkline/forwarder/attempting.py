@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.guarding import attempt_guarded, is_guarded
 from trunkline.forwarder.item import Item
 from trunkline.forwarder.shaping import CannotShape, Shaping
-from trunkline.kit.destination import Attempt, Mapped, delivery_id
+from trunkline.kit.destination import Attempt, Batching, Mapped, delivery_id
 from trunkline.model.outcome import (
     Blocked,
     Delivered,
@@ -29,7 +30,7 @@ from trunkline.model.outcome import (
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
 
-BATCH_BYTES_MAX = 4_194_304
+_AGAIN = 4  # how bad an outcome is that lets nothing more be sent now
 _MAY_BE_UNSENT = frozenset({Filtered, Rejected})
 
 Verdict = Outcome | Unsent
@@ -45,7 +46,7 @@ class Piece(NamedTuple):
 
 def attempt(group: Group, items: list[Item], number: int) -> Coroutine[Any, Any, Carried]:
     """Send events once, and write down that and how it went: one outcome for each event."""
-    if is_guarded(group):
+    if is_guarded(group, items):
         return attempt_guarded(group, items, number, _attempt)
     return _attempt(group, items, number)
 
@@ -139,7 +140,7 @@ async def _send(
     Ends at the first that is to be repeated: what comes after it may be of the same user.
     """
     carried = Carried([], None, 0.0, b"")
-    left = deque(parts(pieces, group.settings.batch_events_max, BATCH_BYTES_MAX))
+    left = deque(parts(pieces, group.settings.batch_events_max, group.batching))
     while left:
         part = left.popleft()
         key = delivery_id(group.name, [piece.id for piece in part])
@@ -151,7 +152,7 @@ async def _send(
             continue
         _judge(verdicts, [piece.item for piece in part], carried.outcomes)
         worst = max(carried.outcomes, key=_badness)
-        if isinstance(worst, Blocked | Retry):
+        if _badness(worst) >= _AGAIN:
             for rest in left:
                 _judge(verdicts, [piece.item for piece in rest], [worst] * len(rest))
             break
@@ -181,19 +182,34 @@ def _halves(part: list[Piece], carried: Carried) -> list[list[Piece]]:
     ]
 
 
-def parts(pieces: Sequence[Piece], events_max: int, bytes_max: int) -> Iterator[list[Piece]]:
-    """Yield what goes in one request each, in order; at least one piece."""
+def parts(pieces: Sequence[Piece], events_max: int, batching: Batching) -> Iterator[list[Piece]]:
+    """Yield what goes in one request each, in order; at least one piece.
+
+    What was made of one event is cut apart only where one request cannot hold it: half of it would
+    be delivered, and the other half not.
+    """
     part: list[Piece] = []
     size = 0
-    for piece in pieces:
-        length = len(piece.mapped.body)
-        if part and (len(part) >= events_max or size + length > bytes_max):
+    for unit in _units(pieces, events_max, batching):
+        length = sum(len(piece.mapped.body) for piece in unit)
+        if part and (len(part) + len(unit) > events_max or size + length > batching.bytes_max):
             yield part
             part, size = [], 0
-        part.append(piece)
+        part += unit
         size += length
     if part:
         yield part
+
+
+def _units(pieces: Sequence[Piece], events_max: int, batching: Batching) -> Iterator[list[Piece]]:
+    """Yield what is not to be cut: all pieces of an event, or each where they are too many."""
+    for _, group in groupby(pieces, key=lambda piece: id(piece.item)):
+        unit = list(group)
+        length = sum(len(piece.mapped.body) for piece in unit)
+        if batching.is_whole or (len(unit) <= events_max and length <= batching.bytes_max):
+            yield unit
+        else:
+            yield from ([piece] for piece in unit)
 
 
 def _judge(
@@ -213,8 +229,8 @@ def _badness(outcome: Verdict) -> int:
     if isinstance(outcome, Delivered):
         return 0 if outcome.verified else 1
     if isinstance(outcome, Retry):
-        return 3
-    return 4 if isinstance(outcome, Blocked) else 2
+        return 3 if outcome.was_taken else _AGAIN
+    return 5 if isinstance(outcome, Blocked) else 2
 
 
 async def _request(group: Group, part: list[Piece], made: Attempt, shaping: Shaping) -> Carried:

@@ -26,9 +26,9 @@ def make_carrier(config: Configured, shared: Shared, worker: Worker, pace: Pace)
         raise ValueError(f"kind {config.kind!r} is not known; expected one of {known}")
     settings = msgspec.json.decode(config.settings, type=kind.settings_type)
     component: Destination[Any] | Channel[Any] = kind(settings)
-    if isinstance(component, Channel):
-        return ChannelCarrier(component, worker, shared.clock)
     allow = shared.settings.allow_private_addresses or settings.allow_private_addresses
+    if isinstance(component, Channel):
+        return ChannelCarrier(component, worker, shared.clock, allow)
     return HttpCarrier(component, shared.sender, shared.clock, allow, pace)
 
 

@@ -13,14 +13,17 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from trunkline.forwarder.addresses import refusal_of, refusal_sentence
 from trunkline.forwarder.pace import Pace, PacedSender, useful_concurrency
 from trunkline.forwarder.parking import Cause
+from trunkline.forwarder.resolver import look_up
 from trunkline.forwarder.shaping import CannotShape, unshaped
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
 from trunkline.kit.destination import (
     REQUESTS_MAX,
     Attempt,
+    Batching,
     Call,
     Channel,
     Destination,
@@ -78,6 +81,7 @@ class Carrier(ABC):
 
     settings: Settings
     concurrency: int
+    batching: Batching = Batching()
     code: Mapping[str, CodeSource] = {}
 
     @abstractmethod
@@ -105,6 +109,7 @@ class HttpCarrier(Carrier):
         self.settings: Settings = destination.settings
         self.concurrency = useful_concurrency(self.settings)
         self.code = destination.code()
+        self.batching = destination.batching
         self._destination = destination
         self._sender = sender
         self._clock = clock
@@ -213,12 +218,15 @@ async def _call(asked: Call, shaping: Caller | None) -> Any:
 class ChannelCarrier(Carrier):
     """Blocking deliveries on a thread of the channel's own."""
 
-    def __init__(self, channel: Channel[Any], worker: Worker, clock: Clock) -> None:
+    def __init__(
+        self, channel: Channel[Any], worker: Worker, clock: Clock, allow_private: bool
+    ) -> None:
         self.settings: Settings = channel.settings
         self.concurrency = 1
         self._channel = channel
         self._worker = worker
         self._clock = clock
+        self._allow_private = allow_private
         self._is_open = False
 
     async def carry(
@@ -238,6 +246,8 @@ class ChannelCarrier(Carrier):
     def _deliver(self, events: Sequence[Mapped], attempt: Attempt) -> Sequence[Outcome]:
         try:
             if not self._is_open:
+                if refusal := private_host(self._channel, allow_private=self._allow_private):
+                    return [Blocked(refusal)] * len(events)
                 self._channel.open()
                 self._is_open = True
             return self._channel.deliver(events, attempt)
@@ -253,6 +263,23 @@ class ChannelCarrier(Carrier):
             self._channel.close()
         except Exception:  # nothing is owed by a channel that is closed: what counted was answered
             return
+
+
+def private_host(channel: Channel[Any], *, allow_private: bool) -> str:
+    """Say why a channel may not connect where its settings lead; "" where it may. Blocking.
+
+    Its library looks the name up once more, so all of its addresses must be public. A name that
+    leads nowhere is the channel's own to tell.
+    """
+    for host in [] if allow_private else channel.hosts():
+        try:
+            addresses = look_up(host)
+        except (OSError, UnicodeError):
+            continue
+        refused = [address for address in addresses if refusal_of(address)]
+        if refused:
+            return refusal_sentence(host, refused[0], "the host")
+    return ""
 
 
 def _checked(

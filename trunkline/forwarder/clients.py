@@ -118,7 +118,7 @@ class ClientPool:
             .follow_redirects(False)
             .referer(False)
             .default_cookie_store(False)
-            .gzip(False)  # 64 KiB of answer are 64 KiB, not what they unpack to
+            .gzip(False)  # 512 KiB of answer are as many, not what they unpack to
             .brotli(False)
             .zstd(False)
             .deflate(False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from trunkline.forwarder.carrier import private_host
 from trunkline.forwarder.threads import WorkThread
 from trunkline.forwarder.trial import NO_CODE, Step, Tools, carry, shaper_of
 from trunkline.kit.destination import (
@@ -86,10 +87,13 @@ async def test_connection(
     return TestReport(False, trial.ends[0].reason, trial.steps)
 
 
-async def check_channel(channel: Channel[Any]) -> TestReport:
-    """Ask a channel whether it can do its work."""
+async def check_channel(channel: Channel[Any], *, allow_private: bool) -> TestReport:
+    """Ask a channel whether it can do its work. `allow_private`: the node lets all reach that."""
     worker = WorkThread(f"check {channel.kind}")
+    allow = allow_private or channel.settings.allow_private_addresses
     try:
+        if refusal := await worker.run(lambda: private_host(channel, allow_private=allow)):
+            return TestReport(False, refusal)
         return TestReport(True, await worker.run(channel.check))
     except Exception as error:  # of the channel's own libraries: whatever it is, it is the answer
         return TestReport(False, f"{type(error).__name__}: {error}"[:SENTENCE_MAX])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
+from trunkline.kit.erasure import ERASED
 from trunkline.model.record import Routing, StoredEvent
 from trunkline.model.snapshot import Destination, Filter, fold_name
 
@@ -20,7 +21,9 @@ INTEGRATIONS = "integrations"
 CONSENT = "consent"
 HISTORICAL = "historical"
 SUPPRESSED = "suppressed"
-REASONS = (DISABLED, TYPES, EVENTS, EXCEPT, INTEGRATIONS, CONSENT, HISTORICAL, SUPPRESSED)
+REASONS = (
+    DISABLED, TYPES, EVENTS, EXCEPT, INTEGRATIONS, CONSENT, HISTORICAL, SUPPRESSED, ERASED,
+)  # fmt: skip
 
 Decide = Callable[[StoredEvent], str]
 

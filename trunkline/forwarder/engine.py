@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import random as dice
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import CancelledError
 from functools import partial
+from typing import Any, TypeVar
 
 import apsw
 from msgspec import Struct
@@ -21,6 +23,7 @@ from msgspec import Struct
 from trunkline.forwarder.agenda import Agenda, Tasks
 from trunkline.forwarder.book import Book
 from trunkline.forwarder.carrier import Sender
+from trunkline.forwarder.erasing import Eraser
 from trunkline.forwarder.group import Group
 from trunkline.forwarder.inbox import (
     Effect,
@@ -42,6 +45,7 @@ from trunkline.forwarder.waiting import ROW_COLUMNS, item_of_row, shift_due
 from trunkline.forwarder.writer import Writer
 from trunkline.kit.bell import Bell
 from trunkline.kit.clock import Clock
+from trunkline.kit.erasure import Forgotten, NotYet, Person
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.settings import ForwarderSettings
 from trunkline.kit.shaping import Workshop
@@ -54,9 +58,13 @@ from trunkline.state.home import Home
 from trunkline.state.inbox import InboxRequest, ReplayRange, requests_after
 from trunkline.telemetry import forwarder as telemetry
 
+T = TypeVar("T")
+
 TICK_SECONDS = 0.2  # how late a new snapshot is seen
 SLOW_TICKS = 5  # the inbox is looked at each second even without a ring
 STOP_SECONDS = 8.0  # for requests under way, of the 10 s that a node has to stop
+ASK_SECONDS_MAX = 600.0  # of a question from another thread
+ASK_LOOK_SECONDS = 0.2
 JUMP_MS = 60_000  # a wall clock that is set by more is not time that passed
 
 
@@ -115,6 +123,7 @@ class Forwarder:
         self._last_ms = clock.now_ms()
         self._last = clock.monotonic()
         self._bell_rang = True
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set. Raises what broke the engine."""
@@ -132,6 +141,34 @@ class Forwarder:
     def snapshot_changed(self) -> None:
         """Look at the catalog now instead of within 0.2 s."""
         self._reconcile()
+
+    def erase(self, person: Person, offsets: Collection[int]) -> Forgotten:
+        """Erase a person from what this engine holds; `offsets` are their events in EVENTS.
+
+        What is left of it in the state file's free space goes with `wipe`. Both are blocking, for
+        another thread, and raise `NotYet`: nothing of it is wrong, it is not over yet.
+        """
+        return self._ask(lambda: Eraser(self._shared, self.groups, person).erase(offsets))
+
+    def wipe(self) -> bool:
+        """Leave nothing of what was deleted on the disk; False: a reader is in the way."""
+        return self._ask(lambda: self._writer.wipe())
+
+    def _ask(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise NotYet("the forwarder does not run yet")
+        future = asyncio.run_coroutine_threadsafe(make(), loop)
+        deadline = self._clock.monotonic() + ASK_SECONDS_MAX
+        while self._clock.monotonic() < deadline and not self._shared.is_stopping:
+            try:
+                return future.result(ASK_LOOK_SECONDS)
+            except TimeoutError:
+                continue
+            except CancelledError:
+                break
+        future.cancel()
+        raise NotYet("the forwarder did not come to it, or was told to stop")
 
     async def abandon(self) -> None:
         """Let go of everything without saving, as a crash would."""
@@ -197,6 +234,7 @@ class Forwarder:
         while self._snapshot() is None:
             await self._clock.sleep(TICK_SECONDS)
         self._reconcile()
+        self._loop = asyncio.get_running_loop()
         retention = Retention(
             self._log, self._shared, self.groups, self._side_worker, self._keep_days,
             self._log_bytes_max,

@@ -9,8 +9,9 @@ that was answered carries what starts next.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 
-from trunkline.forwarder.attempting import BATCH_BYTES_MAX, attempt
+from trunkline.forwarder.attempting import attempt
 from trunkline.forwarder.book import Book
 from trunkline.forwarder.building import digest_of
 from trunkline.forwarder.decide import DISABLED, SUPPRESSED, decider
@@ -20,9 +21,10 @@ from trunkline.forwarder.outfit import Outfit
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.probing import probe
 from trunkline.forwarder.room import Room, let_go
-from trunkline.forwarder.settling import join, leaves_at, move_out, settle
+from trunkline.forwarder.settling import NO_TIMES, join, leaves_at, move_out, settle
 from trunkline.forwarder.waiting import read_lanes
-from trunkline.kit.destination import Mapped, Settings
+from trunkline.kit.destination import Batching, Mapped, Settings
+from trunkline.kit.erasure import ERASED
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.telemetry import forwarder as telemetry
@@ -39,6 +41,7 @@ class Group:
         self.standing = book.standing
         self.config = book.config
         self.settings = Settings()
+        self.batching = Batching()
         self.lanes = Lanes()
         self.room = Room(self.shared, self.standing, book.place)
         self.is_reading = False  # by itself, to catch up
@@ -86,7 +89,7 @@ class Group:
         except ValueError as error:
             self.park("settings", f"settings of {self.name}: {error}")
             return
-        self.settings = carrier.settings
+        self.settings, self.batching = carrier.settings, carrier.batching
         self._waiting_batch_max = self.settings.batch_events_max
         self._concurrency = carrier.concurrency
         self.room.fit(2 * self.settings.batch_events_max * self._concurrency)
@@ -122,7 +125,7 @@ class Group:
         if stored.snapshot < self.config.since:
             place.pass_by(offset)
             return True
-        reason = self.refusal(stored)
+        reason = self.refusal(offset, stored)
         if reason:
             self.book.filter(offset, stored, reason)
         elif self.room.is_full:
@@ -134,8 +137,10 @@ class Group:
         place.pass_by(offset)
         return True
 
-    def refusal(self, stored: StoredEvent) -> str:
+    def refusal(self, offset: int, stored: StoredEvent) -> str:
         """Say why the destination does not get an event; "" where it does."""
+        if stored.erased_ms or self.shared.erased.hold(stored.app, offset, stored.event):
+            return ERASED
         suppressed = self.shared.suppressed.get(self.config.app)
         if suppressed is not None and suppressed.holds(stored.event):
             return SUPPRESSED
@@ -143,7 +148,7 @@ class Group:
 
     def _skip_idle(self) -> None:
         """The destination was switched off: what it was not sent yet is filtered."""
-        self._give_back_sleeping()
+        self.give_back_sleeping()
         idle = list(self.lanes.idle())
         self.lanes.remove({item.offset for item in idle})
         for item in idle:
@@ -225,7 +230,10 @@ class Group:
         if not self.lanes:
             return False
         items, joining = self.lanes.take(
-            self.settings.batch_events_max, BATCH_BYTES_MAX, self.book.waiting.lanes
+            self.settings.batch_events_max,
+            self.batching.bytes_max,
+            self.book.waiting.lanes,
+            self.batching.users_max,
         )
         if joining:
             join(self, joining)
@@ -242,7 +250,8 @@ class Group:
         return due_at is not None and due_at <= now and self._waiting_under_way < slots
 
     def _start_waiting(self, now: float) -> None:
-        lanes = self.book.waiting.take_due(now, self._waiting_batch_max)
+        users_max = self.batching.users_max or self._waiting_batch_max
+        lanes = self.book.waiting.take_due(now, min(users_max, self._waiting_batch_max))
         self.under_way += 1
         self._waiting_under_way += 1
         self.shared.tasks.start(self._carry_waiting(lanes))
@@ -276,7 +285,7 @@ class Group:
     async def _carry_waiting(self, lanes: list[str]) -> None:
         items = await self.shared.writer.transact(
             lambda db: read_lanes(
-                db, self.config.uid, lanes, self._waiting_batch_max, BATCH_BYTES_MAX
+                db, self.config.uid, lanes, self._waiting_batch_max, self.batching.bytes_max
             )
         )
         read = {item.lane for item in items}
@@ -328,12 +337,20 @@ class Group:
         for lane in batch.lanes:
             self.lanes.open(lane)
 
-    def end_waiting(self, batch: Batch, floor_at: float) -> None:
-        """End a batch of waiting events that are to be tried again when it is due."""
-        sent = {item.lane for item in batch.items}
+    def end_waiting(
+        self, batch: Batch, floor_at: float, own: Mapping[Item, float] = NO_TIMES
+    ) -> None:
+        """End a batch of waiting events that are to be tried again when it is due.
+
+        A lane whose first event has a time of its own is due then.
+        """
+        firsts: dict[str, Item] = {}
+        for item in batch.items:
+            firsts.setdefault(item.lane, item)
         for lane in batch.lanes:
-            if lane in sent:
-                self.book.waiting.release(lane, batch.due_at, floor_at)
+            if lane in firsts:
+                due_at = own.get(firsts[lane], batch.due_at)
+                self.book.waiting.release(lane, due_at, floor_at)
             else:
                 self.book.waiting.release(lane, 0.0)
 
@@ -410,11 +427,12 @@ class Group:
 
     def _hold(self) -> None:
         """Take sleeping batches apart, and let go of all but a few events."""
-        self._give_back_sleeping()
+        self.give_back_sleeping()
         let_go(self)
         self.book.touch()
 
-    def _give_back_sleeping(self) -> None:
+    def give_back_sleeping(self) -> None:
+        """Take batches apart that wait for their next attempt."""
         batches = [batch for _, _, batch in self._sleeping] + self._awake
         self._sleeping, self._awake = [], []
         for batch in batches:

@@ -3,7 +3,7 @@
 The life of a request:
 
     parse the URL → resolve its name → check every address → a client pinned to one of them
-    → send → read at most 64 KiB of the answer → Response, or SendFailed with its Outcome
+    → send → read at most 512 KiB of the answer → Response, or SendFailed with its Outcome
 
 Nothing is followed, remembered or unpacked: no redirects, cookies, proxies, compression. One
 deadline covers all of it, from the lookup to the last byte, so a receiver that drips one byte a
@@ -28,7 +28,7 @@ from pyreqwest.http import HeaderMap, Url
 from pyreqwest.request import StreamRequest
 
 from trunkline import __version__
-from trunkline.forwarder.addresses import public_of, refusal_of
+from trunkline.forwarder.addresses import public_of, refusal_sentence
 from trunkline.forwarder.clients import UNPINNED, ClientPool, Pin
 from trunkline.forwarder.failures import (
     CAUSES,
@@ -47,7 +47,7 @@ from trunkline.telemetry.http_out import HttpOutMetrics
 
 __all__ = ["ANSWER_BYTES_MAX", "HttpSender", "SendFailed"]
 
-ANSWER_BYTES_MAX = 65_536
+ANSWER_BYTES_MAX = 524_288  # a vendor that tells of 2,000 events one by one needs 250 bytes each
 URL_BYTES_MAX = 32_768
 TRIES_MAX = 4  # addresses of a host within one attempt
 _UNPINNED = (UNPINNED,)
@@ -245,11 +245,7 @@ def _check(addresses: Sequence[str], host: str, *, allow_private: bool) -> Seque
     if allowed:
         return allowed
     address = addresses[0]
-    raise blocked(
-        "forbidden address",
-        f"{host} is at {address}, a {refusal_of(address)} address; "
-        "set allow_private_addresses on the destination to reach it, or correct the URL",
-    )
+    raise blocked("forbidden address", refusal_sentence(host, address, "the URL"))
 
 
 def _target_of(url: str) -> _Target:

@@ -102,7 +102,7 @@ def _is_wanted(job: Job, group: Group, read: Read) -> bool:
     stored, place = read.stored, group.book.place
     if stored.app != group.config.app or not job.from_ms <= stored.received_ms < job.to_ms:
         return False
-    if group.refusal(stored):
+    if group.refusal(read.offset, stored):
         return False
     if stored.snapshot < group.config.since:
         return True  # it never was on its way

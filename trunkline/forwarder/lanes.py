@@ -35,16 +35,23 @@ class Lanes:
             lane.append(item)
 
     def take(
-        self, events_max: int, bytes_max: int, elsewhere: Container[str]
+        self, events_max: int, bytes_max: int, elsewhere: Container[str], lanes_max: int = 0
     ) -> tuple[list[Item], list[Item]]:
         """Close the next lanes and return their events: (to send, to join a lane `elsewhere`).
+
+        Of so many lanes at most; 0: of any number.
 
         A lane of `elsewhere` (the waiting table) is not sent: its events stand behind others. Ends
         at the first of them, so that what is sent never overtakes it.
         """
         taken: list[Item] = []
-        size = 0
-        while self._ready and len(taken) < events_max and size < bytes_max:
+        size = count = 0
+        while (
+            self._ready
+            and (not lanes_max or count < lanes_max)
+            and len(taken) < events_max
+            and size < bytes_max
+        ):
             key = self._ready[0]
             if key in elsewhere:
                 if taken:
@@ -52,6 +59,7 @@ class Lanes:
                 self._ready.popleft()
                 return [], list(self._lanes.pop(key))
             self._ready.popleft()
+            count += 1
             self._closed.add(key)
             lane = self._lanes[key]
             while lane and len(taken) < events_max and size < bytes_max:

@@ -17,7 +17,7 @@ from trunkline.forwarder.item import Batch, Item
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.settling import settle
 from trunkline.forwarder.waiting import read_lane, read_oldest_lane
-from trunkline.model.outcome import Delivered, Filtered, Outcome, Retry, Unshaped
+from trunkline.model.outcome import Delivered, Filtered, Outcome, Retry, Unsent, Unshaped
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
@@ -79,7 +79,7 @@ async def _try_another(group: Group, first: Batch, outcome: Outcome, revision: i
             return
         settle(group, other, verdict)  # parked still: it is delivered, or back in its place
     assert not isinstance(outcome, Delivered)
-    if verdict is not None and isinstance(verdict.outcomes[0], Delivered):
+    if verdict is not None and _passed(verdict.outcomes[0]):
         detail = f"{outcome.reason}, while another user's event was delivered right after"
         group.book.bury(first.items[0], "rejected", detail, revision)
         group.give_back(first, [])
@@ -88,6 +88,11 @@ async def _try_another(group: Group, first: Batch, outcome: Outcome, revision: i
             group.standing.trust()
         return
     _put_off(group, first, group.standing.cause, outcome)
+
+
+def _passed(outcome: Outcome | Unsent) -> bool:
+    """Say whether the destination took an event, if only to judge it later."""
+    return isinstance(outcome, Delivered) or (isinstance(outcome, Retry) and outcome.was_taken)
 
 
 def _put_off(group: Group, first: Batch, cause: Cause, outcome: Outcome) -> None:

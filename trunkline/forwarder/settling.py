@@ -12,7 +12,7 @@ unshaped    the playbook failed for it: a dead letter, which is no fault of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.forwarder.carrier import Carried
@@ -22,6 +22,7 @@ from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.shaping import FILTERED
 from trunkline.forwarder.shared import LANES_MAX as ALL_LANES_MAX
 from trunkline.forwarder.waiting import LANES_MAX
+from trunkline.kit.erasure import ERASED
 from trunkline.model.outcome import (
     Blocked,
     Delivered,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 BACKOFF_SECONDS_MAX = 300.0
 VENDOR = "vendor: "  # begins a reason that names a rule of a vendor's contract
+NO_TIMES: Mapping[Item, float] = {}
 _DELIVERED = {Delivered}
 
 
@@ -87,7 +89,8 @@ def _settle_sent(group: Group, batch: Batch, carried: Carried, found: Sorted) ->
     if found.delivered:
         book.suspects.clear()
     if batch.is_waiting:
-        group.fit_waiting(len(batch.items), bool(found.retry))
+        has_failed = any(not outcome.was_taken for _, outcome in found.retry)
+        group.fit_waiting(len(batch.items), has_failed)
     book.touch()
     done = {id(item) for item in found.delivered}
     if not group.standing.runs:
@@ -138,11 +141,11 @@ def _finish_unsent(group: Group, batch: Batch, found: Sorted, revision: int) -> 
 
 
 def _ledger_reason(filtered: Filtered) -> str:
-    """Return what the ledger counts by: suppression, a rule of the vendor's contract, the playbook.
+    """Return what the ledger counts by: what people may ask, a rule of the vendor, the playbook.
 
     Rules are named: a kit has few of them.
     """
-    if filtered.reason == SUPPRESSED or filtered.reason.startswith(VENDOR):
+    if filtered.reason in (SUPPRESSED, ERASED) or filtered.reason.startswith(VENDOR):
         return filtered.reason
     return FILTERED
 
@@ -175,10 +178,17 @@ def sort(items: Sequence[Item], outcomes: Sequence[Outcome | Unsent]) -> Sorted:
     return found
 
 
-def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
+def move_out(
+    group: Group,
+    batch: Batch,
+    due_at: float,
+    reason: str,
+    own: Mapping[Item, float] = NO_TIMES,
+) -> None:
     """Move a batch from the log to the waiting lanes; what was split from it goes back.
 
-    Where a limit is reached the destination parks, and what is left stays in the log.
+    `own` is when events are due that have a time of their own. Where a limit is reached the
+    destination parks, and what is left stays in the log.
     """
     for number, item in enumerate(batch.items):
         cause, why = limit_of(group, item)
@@ -186,7 +196,7 @@ def move_out(group: Group, batch: Batch, due_at: float, reason: str) -> None:
             group.give_back(batch, batch.items[number:])
             group.park(cause, why)
             return
-        group.book.move(item, due_at, reason)
+        group.book.move(item, own.get(item, due_at), reason)
     group.book.touch()
     # Not straight on with the rest: a user of it may have an event among those that wait now.
     group.give_back(batch, [])
@@ -245,8 +255,9 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision
     horizon_ms = group.settings.retry_hours_max * 3_600_000
     own_ms = group.own_ms()
     kept: list[Item] = []
-    for item, _ in retry:
-        if own_ms - item.first_ms >= horizon_ms:
+    for item, outcome in retry:
+        # What the destination has is no failure; its kit says how long it is asked after.
+        if not outcome.was_taken and own_ms - item.first_ms >= horizon_ms:
             group.book.bury(item, "expired", reason, revision)
         else:
             kept.append(item)
@@ -255,17 +266,19 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision
         _advance(group, batch)
         return
     now = group.shared.clock.monotonic()
-    after = max(outcome.after_seconds for _, outcome in retry)
+    own = {item: now + one.after_seconds for item, one in retry if one.was_taken}
+    after = max((one.after_seconds for _, one in retry if not one.was_taken), default=0.0)
     ceiling = min(2.0 ** min(batch.number, 10), BACKOFF_SECONDS_MAX)
     batch.due_at = now + max(group.shared.random.uniform(0, ceiling), after)
     if batch.is_waiting:
         for item in batch.items:
-            group.book.retry_later(item, batch.due_at, reason)
+            group.book.retry_later(item, own.get(item, batch.due_at), reason)
         for item in batch.rest():
             group.book.retry_later(item, now, reason)
-        group.end_waiting(batch, now + after)
-    elif now >= leaves_at(group, batch):
-        move_out(group, batch, batch.due_at, reason)
+        group.end_waiting(batch, now + after, own)
+    elif own or now >= leaves_at(group, batch):
+        # What the destination has already waits for its word, long and in no batch's memory.
+        move_out(group, batch, batch.due_at, reason, own)
     else:
         group.sleep(batch)
 

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
+
 from trunkline.forwarder.item import Item
 from trunkline.forwarder.shaping import make_shaper
 from trunkline.kit.shapers import encode_output, moment_of
@@ -69,6 +71,7 @@ class Shadow:
 
     def __init__(self, config: Configured, shared: Shared, shaper: Shaper) -> None:
         self._uid = config.uid
+        self._app = config.app
         self._name = f"{config.app}/{config.id}"
         self._revision = config.shadow_revision
         self._shared = shared
@@ -142,7 +145,11 @@ class Shadow:
 
     def _sample(self, case: Case, kind: Kind, detail: str) -> None:
         """Offer a sample; the file keeps the first of each kind."""
-        samples = self._shared.writer.changes.shadow_samples
+        erased, samples = self._shared.erased, self._shared.writer.changes.shadow_samples
+        if erased.knows(self._app) and erased.hold(
+            self._app, case.offset, msgspec.json.encode(case.event)
+        ):
+            return
         if len(samples) < QUEUE_EVENTS_MAX:
             samples.append((self._uid, self._revision, kind, case.offset, case.message_id, detail))
 

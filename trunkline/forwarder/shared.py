@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.forwarder.agenda import Agenda, Tasks
 from trunkline.forwarder.carrier import Sender
+from trunkline.forwarder.erasing import People
 from trunkline.forwarder.threads import Threads
 from trunkline.forwarder.writer import Writer
 from trunkline.kit.clock import Clock
@@ -30,7 +31,7 @@ class Shared:
     """One for each forwarder. The counters are over all groups; the functions are the engine's.
 
     `head` is the next offset that the reader at the head will offer, `version` the snapshot's,
-    `suppressed` its people whose events go nowhere, by app.
+    `suppressed` its people whose events go nowhere, by app, `erased` those who were erased.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Shared:
         self.workshop = workshop
         self.programs = Programs()
         self.suppressed: Mapping[str, Suppressed] = {}
+        self.erased = People()
         self.head = 0
         self.version = 0
         self.bytes = 0

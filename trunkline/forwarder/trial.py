@@ -29,7 +29,7 @@ from trunkline.kit.destination import (
     Settings,
     delivery_id,
 )
-from trunkline.kit.protection import protect_all
+from trunkline.kit.protection import protect_all, protection_notes
 from trunkline.kit.shapers import InProcess, Programs, encode_output, moment_of
 from trunkline.kit.shaping import CodeHeld, CodeSource, Held, Shaper, Work, Workshop
 from trunkline.model.outcome import Delivered, Outcome, Unsent
@@ -137,7 +137,8 @@ async def try_event(config: Configured, event: Mapped, tools: Tools) -> Trial:
     kind = tools.kinds.get(config.kind)
     if kind is None:
         raise ValueError(f"kind {config.kind!r} is not known")
-    (event,) = protect_all(config, [event])
+    (shown,) = protect_all(config, [event])
+    kept_back, event = protection_notes(event, shown), shown
     settings = msgspec.json.decode(config.settings, type=kind.settings_type)
     component = kind(settings)
     name = f"{config.app}/{config.id}"
@@ -150,7 +151,8 @@ async def try_event(config: Configured, event: Mapped, tools: Tools) -> Trial:
         mapped = await _shape(shaper, name, event, now_ms) if config.playbook else [event]
         if isinstance(mapped, End):
             return Trial((), (mapped,))
-        return await carry(component, mapped, attempt, shaper, tools)
+        made = await carry(component, mapped, attempt, shaper, tools)
+        return msgspec.structs.replace(made, changes=[*kept_back, *made.changes])
     finally:
         if shaper is not None:
             await shaper.close()
@@ -214,12 +216,12 @@ async def carry(
     sender = TellingSender(tools, settings)
     changes: list[str] = []
     carrier: Carrier
+    allow = tools.allow_private or settings.allow_private_addresses
     if isinstance(component, Channel):
         worker = WorkThread(f"channel {attempt.destination}")
-        carrier = ChannelCarrier(component, worker, tools.clock)
+        carrier = ChannelCarrier(component, worker, tools.clock, allow)
     else:
         changes = [note for notes in component.notes(mapped, attempt) for note in notes]
-        allow = tools.allow_private or settings.allow_private_addresses
         pace = Pace(tools.clock)
         carrier = HttpCarrier(component, sender, tools.clock, allow, pace)
     try:

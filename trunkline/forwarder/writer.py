@@ -19,7 +19,7 @@ from trunkline.forwarder.changes import Changes
 from trunkline.forwarder.tally import Names
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.clock import Clock
-from trunkline.state.db import checkpoint, open_writer
+from trunkline.state.db import checkpoint, open_writer, wipe
 from trunkline.state.forwarder import MIGRATIONS, read_setting
 from trunkline.telemetry import forwarder as telemetry
 
@@ -122,6 +122,11 @@ class Writer:
         """
         await self.transact(_nothing)
         return await self._worker.run(lambda: checkpoint(self._connection))
+
+    async def wipe(self) -> bool:
+        """Save, and leave nothing of what was deleted in the file; False: a reader is there."""
+        await self.transact(_nothing)
+        return await self._worker.run(lambda: wipe(self._connection))
 
     async def close(self) -> None:
         """Save the last, and close. What a full disk does not take now will be delivered again."""

@@ -19,10 +19,12 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
+from trunkline.kit.addresses import hosts_in
 from trunkline.kit.shaping import CodeSource
 from trunkline.model.event import lane_of
 from trunkline.model.outcome import Filtered, Outcome, outcome_of_status
 
+BATCH_BYTES_MAX = 4_194_304  # of events, where a destination does not say otherwise
 REQUESTS_MAX = 10  # an exchange ends within this many requests (contract tests)
 EXAMPLE_DESTINATION = "zcmwmxbkmuodelu/ledger"
 _NAMESPACE = uuid.UUID(
@@ -188,7 +190,7 @@ class Call(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True):
-    """What came back. `headers` has lower-case names; `body` is cut at 64 KiB."""
+    """What came back. `headers` has lower-case names; `body` is cut at 512 KiB."""
 
     status: int
     headers: Mapping[str, str]
@@ -222,9 +224,23 @@ class Example(Struct, frozen=True):
     text: bytes | None = None
 
 
+class Batching(Struct, frozen=True):
+    """What a destination's batches are beside `batch_events_max`.
+
+    `bytes_max` is how many bytes of events one holds, `users_max` of how many users (0: any). What
+    was made of one event shares a batch where that holds it; with `is_whole` in any case, because
+    the destination remembers what it sent of an event.
+    """
+
+    bytes_max: int = BATCH_BYTES_MAX
+    users_max: int = 0
+    is_whole: bool = False
+
+
 class Destination(ABC, Generic[SettingsT]):
     """A kind of destination that speaks HTTP."""
 
+    batching: Batching = Batching()
     kind: ClassVar[str]
     title: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
@@ -270,8 +286,13 @@ class Destination(ABC, Generic[SettingsT]):
 
 
 class Channel(ABC, Generic[SettingsT]):
-    """A kind of destination that is no HTTP call. It does its own I/O and no other."""
+    """A kind of destination that is no HTTP call. It does its own I/O and no other.
 
+    `host_settings` are the settings that say where it connects to: their hosts are looked up before
+    it opens, and refused where they are private and the destination does not allow it.
+    """
+
+    host_settings: ClassVar[Sequence[str]] = ()
     kind: ClassVar[str]
     title: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
@@ -279,6 +300,11 @@ class Channel(ABC, Generic[SettingsT]):
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that the settings name."""
+        texts: list[str | None] = [getattr(self.settings, name) for name in self.host_settings]
+        return [host for text in texts if text for host in hosts_in(text)]
 
     @abstractmethod
     def open(self) -> None:

@@ -7,13 +7,14 @@ credentials, and what means "later"; and where a batch's answer says it of singl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from trunkline.kit.destination import Response
+from trunkline.kits.mentions import Mentions
 from trunkline.model.outcome import (
     Blocked,
     Delivered,
@@ -22,12 +23,14 @@ from trunkline.model.outcome import (
     Retry,
     outcome_of_status,
 )
-from trunkline.playbook.nodes import Node
 
 RULES_MAX = 50
+TIMES_MAX = 100
 REASON_MAX = 300
+OUTCOME_UNKNOWN = "outcome_unknown"  # begins the reason of a dead letter that the vendor may have
 GIVE_UP = "give_up"
 UNKNOWN = ("retry", GIVE_UP)
+FEWER = ("retry", "unknown")
 Means = Literal["blocked", "retry", "rejected", "success"]
 MEANINGS: tuple[Means, ...] = ("blocked", "retry", "rejected", "success")  # the order of asking
 AFTER_SECONDS_MAX = 86_400.0
@@ -39,11 +42,13 @@ _MEANS: dict[type, Means] = {
     Blocked: "blocked",
     Rejected: "rejected",
 }
-_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class Rule(Struct, frozen=True):
-    """One rule: what it names must all hold. Statuses as text: `200`, `4xx`; none of them: any."""
+    """One rule: what it names must all hold. Statuses as text: `200`, `4xx`; none of them: any.
+
+    `times` is how often an event is sent again for it, 0 for no limit.
+    """
 
     statuses: tuple[str, ...] = ()
     path: str = ""
@@ -51,6 +56,7 @@ class Rule(Struct, frozen=True):
     among: tuple[Any, ...] = ()
     contains: str = ""
     exists: bool | None = None
+    times: int = 0
 
     def holds(self, status: int, body: Any) -> bool:
         """Say whether an answer is what the rule describes. `body` is decoded JSON, or text."""
@@ -66,6 +72,28 @@ class Rule(Struct, frozen=True):
         if self.among and not any(is_same(value, one) for one in self.among):
             return False
         return not self.contains or (isinstance(value, str) and self.contains in value)
+
+
+class Count(Struct, frozen=True):
+    """Where an answer says how many events it took, and what it means where they are fewer.
+
+    `retry`: all are sent again, `times` times at most (0: no limit); `unknown`: as a lost answer.
+    """
+
+    path: str
+    fewer: Literal["retry", "unknown"]
+    times: int = 0
+
+
+# Asked of an event, by its position, that is to be sent again for a rule with `times`: False where
+# that was done as often as the rule allows.
+Spend = Callable[[int, Rule | Count], bool]
+
+
+def always(position: int, rule: Rule | Count) -> bool:
+    """Let every event go again."""
+    del position, rule
+    return True
 
 
 class After(Struct, frozen=True):
@@ -96,7 +124,8 @@ class EventAnswers(Struct, frozen=True):
     """Where a batch's answer tells of single events: lists at `paths`.
 
     With `index` each entry names there the position of its event, from 0, and tells of a fault;
-    without, the entries stand in the order of the events. With `has_indexes` the entries are the
+    with `key` it names there what stands at `of` in its events (or in a list there). Without, the
+    entries stand in the order of the events. With `has_indexes` the entries are the
     positions themselves, or lists of them by the field at fault. `retry` says which entries ask for
     their event again, `rejected` which condemn it; `success` which do not, where no rule of
     `rejected` says so.
@@ -109,38 +138,67 @@ class EventAnswers(Struct, frozen=True):
     success: tuple[Rule, ...] = ()
     retry: tuple[Rule, ...] = ()
     has_indexes: bool = False
+    key: str = ""
+    of: str = ""
 
-    def judge(self, status: int, named: Named) -> Outcome | None:
+    @property
+    def has_names(self) -> bool:
+        """Say whether the entries name their events, and so tell of faults alone."""
+        return bool(self.index or self.key) or self.has_indexes
+
+    def names(self, batch: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return what each event of a request is named by in the answer."""
+        return [find(value, self.of) for value in batch] if self.of else [None] * len(batch)
+
+    def judge(self, status: int, named: Named, spend: Spend) -> Outcome | None:
         """Return what an entry means for its event; None where it tells of no fault."""
-        if any(rule.holds(status, named.entry) for rule in self.retry):
-            return Retry(self._reason(status, named))
+        asking = next((rule for rule in self.retry if rule.holds(status, named.entry)), None)
+        if asking is not None:
+            return again(Retry(self.reason_of(status, named)), asking, named.position, spend)
         if not self._condemns(status, named.entry):
             return None
-        return Rejected(self._reason(status, named), is_sure=True)
+        return Rejected(self.reason_of(status, named), is_sure=True)
 
     def _condemns(self, status: int, entry: Any) -> bool:
         if any(rule.holds(status, entry) for rule in self.rejected):
             return True
         if self.success:
             return not any(rule.holds(status, entry) for rule in self.success)
-        return (bool(self.index) or self.has_indexes) and not self.rejected
+        return self.has_names and not self.rejected
 
-    def _reason(self, status: int, named: Named) -> str:
+    def reason_of(self, status: int, named: Named) -> str:
+        """Return why, as an entry tells it."""
         if self.has_indexes:
             return f"HTTP {status}, {named.what}"[:REASON_MAX]
         return reason_of(status, named.entry, self.reason)
 
-    def named(self, tree: Any) -> Iterator[Named]:
-        """Yield the entries that tell of an event, with its position as it is told."""
+    def named(self, tree: Any, names: Sequence[Any]) -> Iterator[Named]:
+        """Yield the entries that tell of an event, with its position; `names` as of `names`."""
         for path in self.paths:
             listed = find(tree, path)
-            if self.has_indexes:
-                yield from _indexes(listed, path)
-            elif isinstance(listed, list):
-                for number, entry in enumerate(cast("list[Any]", listed)):
-                    position = find(entry, self.index) if self.index else number
-                    if isinstance(position, int):
-                        yield Named(position, entry, path)
+            found = _indexes(listed, path) if self.has_indexes else self._listed(listed, path)
+            if self.key:
+                found = _by_name(found, self.key, names)
+            yield from (named for named in found if 0 <= named.position < len(names))
+
+    def _listed(self, listed: Any, path: str) -> Iterator[Named]:
+        entries = cast("list[Any]", listed) if isinstance(listed, list) else []
+        for number, entry in enumerate(entries):
+            position = find(entry, self.index) if self.index else number
+            if isinstance(position, int):
+                yield Named(position, entry, path)
+
+
+def _by_name(found: Iterator[Named], key: str, names: Sequence[Any]) -> Iterator[Named]:
+    """Yield the entries once for each event that they name."""
+    positions: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        for one in cast("list[Any]", name) if isinstance(name, list) else [name]:
+            if one is not None:
+                positions.setdefault(str(one), []).append(position)
+    for named in found:
+        for position in positions.get(str(find(named.entry, key)), ()):
+            yield named._replace(position=position)
 
 
 def _indexes(listed: Any, path: str) -> Iterator[Named]:
@@ -157,7 +215,8 @@ class Answers(Struct, frozen=True):
     """The rules of a kit, by what they mean.
 
     `is_unverified`: a success proves nothing. `gives_up_unknown`: an event whose answer was lost
-    is not sent again. `reason` is where the answer says why.
+    is not sent again. `reason` is where the answer says why. `otherwise` is asked last, and asks
+    for the events again. `mentions` is where a refusal names events in its sentences.
     """
 
     rules: tuple[tuple[Means, tuple[Rule, ...]], ...] = ()
@@ -166,38 +225,75 @@ class Answers(Struct, frozen=True):
     gives_up_unknown: bool = False
     after: After | None = None
     reason: str = ""
+    count: Count | None = None
+    otherwise: Rule | None = None
+    mentions: Mentions | None = None
 
     @property
     def is_plain(self) -> bool:
         """Say whether the bare status decides."""
         told = self.rules or self.events or self.is_unverified or self.after or self.reason
-        return not told
+        return not (told or self.count or self.otherwise or self.mentions)
 
-    def judge(self, response: Response, count: int, now_ms: int) -> list[Outcome]:
-        """Return what an answer means for each of the `count` events of its request."""
+    def judge(
+        self,
+        response: Response,
+        batch: Sequence[Mapping[str, Any]],
+        now_ms: int,
+        spend: Spend = always,
+    ) -> list[Outcome]:
+        """Return what an answer means for each event of its request, of which `batch` was made."""
         if self.is_plain:
-            return [outcome_of_status(response.status, response.after_seconds)] * count
+            return [outcome_of_status(response.status, response.after_seconds)] * len(batch)
         after = self.after.seconds(response, now_ms) if self.after else response.after_seconds
-        tree = _decode(response.body)
-        whole = self._judge_whole(response.status, after, tree)
-        outcomes = [whole] * count
+        tree = decode(response.body)
+        whole, rule = self._judge_whole(response.status, after, tree)
+        if rule is not None and rule.times and isinstance(whole, Retry):
+            return [again(whole, rule, position, spend) for position in range(len(batch))]
+        outcomes = [whole] * len(batch)
         if self.events is not None and isinstance(whole, Delivered | Rejected):
-            _judge_events(self.events, response.status, tree, outcomes)
+            names = self.events.names(batch)
+            _judge_events(self.events, response.status, tree, names, outcomes, spend)
+        if self.mentions is not None and all(one is whole for one in outcomes):
+            _judge_mentioned(self.mentions, tree, whole, outcomes)
+        if self.count is not None and isinstance(whole, Delivered):
+            self._judge_count(self.count, response.status, tree, outcomes, spend)
         return outcomes
 
-    def _judge_whole(self, status: int, after_seconds: float, tree: Any) -> Outcome:
+    def _judge_count(
+        self, count: Count, status: int, tree: Any, outcomes: list[Outcome], spend: Spend
+    ) -> None:
+        """Call nothing delivered where the vendor took fewer events than it was sent."""
+        told = find(tree, count.path)
+        places = [p for p, outcome in enumerate(outcomes) if isinstance(outcome, Delivered)]
+        if isinstance(told, bool) or not isinstance(told, int) or told >= len(places):
+            return
+        reason = f"HTTP {status}, {count.path} is {told}, and {len(places)} events were sent"
+        for place in places:
+            if count.fewer == "unknown" and self.gives_up_unknown:
+                outcomes[place] = Rejected(f"{OUTCOME_UNKNOWN}: {reason}", is_sure=True)
+            else:
+                outcomes[place] = again(Retry(reason), count, place, spend)
+
+    def _judge_whole(
+        self, status: int, after_seconds: float, tree: Any
+    ) -> tuple[Outcome, Rule | None]:
+        """Return what an answer means for the whole request, and the rule that says so."""
         for means, rules in self.rules:
             for rule in rules:
                 if rule.holds(status, tree):
-                    return self._outcome(
-                        means, self._reason(status, tree, rule.path), after_seconds
-                    )
+                    reason = self._reason(status, tree, rule.path)
+                    return self._outcome(means, reason, after_seconds), rule
+        if self.otherwise is not None and self.otherwise.holds(status, tree):
+            reason = self._reason(status, tree, self.otherwise.path)
+            return Retry(reason, after_seconds), self.otherwise
         is_success_told = any(means == "success" and rules for means, rules in self.rules)
         if is_success_told and 200 <= status < 300:
             paths = [rule.path for _, rules in self.rules for rule in rules if rule.path]
-            return Rejected(self._reason(status, tree, paths[0] if paths else ""))
+            return Rejected(self._reason(status, tree, paths[0] if paths else "")), None
         plain = outcome_of_status(status, after_seconds)
-        return self._outcome(_MEANS[type(plain)], self._reason(status, tree, ""), after_seconds)
+        reason = self._reason(status, tree, "")
+        return self._outcome(_MEANS[type(plain)], reason, after_seconds), None
 
     def _outcome(self, means: Means, reason: str, after_seconds: float) -> Outcome:
         if means == "success":
@@ -214,14 +310,43 @@ class Answers(Struct, frozen=True):
         return f"HTTP {status}: {text}"[:REASON_MAX]
 
 
-def _judge_events(told: EventAnswers, status: int, tree: Any, outcomes: list[Outcome]) -> None:
+def _judge_mentioned(
+    mentions: Mentions, tree: Any, whole: Outcome, outcomes: list[Outcome]
+) -> None:
+    """Condemn the events that a refusal of the whole request names; the others go again."""
+    named = (
+        {*mentions.positions(tree, len(outcomes))} if isinstance(whole, Rejected) else set[int]()
+    )
+    if named:
+        assert isinstance(whole, Rejected)
+        outcomes[:] = [Retry(f"{whole.reason}{_WITHOUT}"[:REASON_MAX])] * len(outcomes)
+        for position in named:
+            outcomes[position] = Rejected(whole.reason, is_sure=True)
+
+
+def again(outcome: Retry, rule: Rule | Count, position: int, spend: Spend) -> Outcome:
+    """Return what becomes of an event that is to be sent again: a dead letter in the end."""
+    if not rule.times or spend(position, rule):
+        return outcome
+    reason = f"{outcome.reason}; sent again {rule.times} times, which is all that the kit allows"
+    return Rejected(reason[:REASON_MAX], is_sure=True)
+
+
+def _judge_events(
+    told: EventAnswers,
+    status: int,
+    tree: Any,
+    names: Sequence[Any],
+    outcomes: list[Outcome],
+    spend: Spend,
+) -> None:
     """Give the events that the answer names their outcome.
 
     Where the whole was rejected and names some, nothing was stored: the others are sent again.
     """
     found: dict[int, Outcome] = {}
-    for named in told.named(tree):
-        if 0 <= named.position < len(outcomes) and (outcome := told.judge(status, named)):
+    for named in told.named(tree, names):
+        if outcome := told.judge(status, named, spend):
             found[named.position] = outcome
     if found and isinstance(outcomes[0], Rejected):
         outcomes[:] = [Retry(f"{outcomes[0].reason}{_WITHOUT}"[:REASON_MAX])] * len(outcomes)
@@ -237,7 +362,7 @@ def reason_of(status: int, tree: Any, path: str) -> str:
     return f"HTTP {status}, {path} is {value}"[:REASON_MAX]
 
 
-def _decode(body: bytes) -> Any:
+def decode(body: bytes) -> Any:
     """Return the body's JSON, or its text where it is none."""
     try:
         return msgspec.json.decode(body)
@@ -269,111 +394,11 @@ def is_same(value: Any, other: Any) -> bool:
     return isinstance(value, bool) == isinstance(other, bool) and value == other
 
 
-def read_answers(node: Node) -> Answers:
-    """Read the rules, telling what is wrong with them."""
-    fields = node.fields((*MEANINGS, "events", "unverified", "unknown", "after", "reason"))
-    rules: list[tuple[Means, tuple[Rule, ...]]] = [
-        (means, _read_rules(fields[means])) for means in MEANINGS if means in fields
-    ]
-    return Answers(
-        tuple(rules),
-        _read_events(fields["events"]) if "events" in fields else None,
-        fields["unverified"].flag() if "unverified" in fields else False,
-        "unknown" in fields and fields["unknown"].choice(UNKNOWN) == GIVE_UP,
-        _read_after(fields["after"]) if "after" in fields else None,
-        fields["reason"].text() if "reason" in fields else "",
-    )
-
-
-def _read_after(node: Node) -> After:
-    fields = node.fields(("header", "is"), ("header", "is"))
-    header = fields["header"].text().lower() if "header" in fields else ""
-    unit = fields["is"].choice(("seconds", "epoch_seconds")) if "is" in fields else ""
-    return After(header, unit == "epoch_seconds")
-
-
-def _read_rules(node: Node) -> tuple[Rule, ...]:
-    entries = node.entries()
-    if len(entries) > RULES_MAX:
-        node.complain(f"has {len(entries)} rules; at most {RULES_MAX} are read")
-    return tuple(_read_rule(entry) for entry in entries[:RULES_MAX])
-
-
-def _read_rule(node: Node) -> Rule:
-    if not isinstance(node.value, dict):
-        return Rule((_read_status(node),))
-    fields = node.fields(("status", "path", "equals", "in", "contains", "exists"))
-    statuses = _read_statuses(fields["status"]) if "status" in fields else ()
-    path = fields["path"].text() if "path" in fields else ""
-    if not path and fields.keys() - {"status", "path"}:
-        node.complain("compares a value but names no `path`; say where it stands in the answer")
-    if not path and not statuses:
-        node.complain("holds for every answer; give it a `status` or a `path`")
-    return Rule(
-        statuses,
-        path,
-        _read_scalar(fields["equals"]) if "equals" in fields else UNSET,
-        tuple(_read_scalar(one) for one in fields["in"].entries()) if "in" in fields else (),
-        fields["contains"].text() if "contains" in fields else "",
-        _read_exists(fields, path),
-    )
-
-
-def _read_exists(fields: dict[str, Node], path: str) -> bool | None:
-    if "exists" in fields:
-        return fields["exists"].flag()
-    # A path by itself asks for something to be there.
-    return True if path and not fields.keys() & {"equals", "in", "contains"} else None
-
-
-def _read_statuses(node: Node) -> tuple[str, ...]:
-    if isinstance(node.value, list):
-        return tuple(_read_status(one) for one in node.entries()[:RULES_MAX])
-    return (_read_status(node),)
-
-
-def _read_status(node: Node) -> str:
-    text = node.scalar_text().lower()
-    if text not in _CLASSES and not (text.isdigit() and len(text) == 3):
-        node.complain(f"is {text[:40]!r}; expected a status (422) or a class of them (4xx)")
-    return text
-
-
-def _read_scalar(node: Node) -> Any:
-    if isinstance(node.value, dict | list):
-        node.complain("is compared to an object or a list; expected text, a number or a boolean")
-        return None
-    return node.value
-
-
-def _read_events(node: Node) -> EventAnswers:
-    known = ("path", "paths", "index", "indexes", "reason", "rejected", "success", "retry")
-    fields = node.fields(known)
-    paths = [fields["path"]] if "path" in fields else []
-    paths += fields["paths"].entries() if "paths" in fields else []
-    if not paths and isinstance(node.value, dict):
-        node.complain("path is missing; say where the answer lists events")
-    has_indexes = fields["indexes"].flag() if "indexes" in fields else False
-    if has_indexes and "index" in fields:
-        fields["index"].complain("stands beside `indexes`; the entries are the positions")
-    if paths and not (has_indexes or fields.keys() & {"index", "rejected", "success", "retry"}):
-        node.complain("says not which entries condemn their event; give `index` or `rejected`")
-    texts = {k: fields[k].text() for k in ("index", "reason") if k in fields}
-    rules = {k: _read_rules(fields[k]) for k in ("rejected", "success", "retry") if k in fields}
-    return EventAnswers(
-        tuple(path.text() for path in paths),
-        texts.get("index", ""),
-        texts.get("reason", ""),
-        rules.get("rejected", ()),
-        rules.get("success", ()),
-        rules.get("retry", ()),
-        has_indexes,
-    )
-
-
 def conditions(answers: Answers) -> Sequence[str]:
     """Return a line for each kind of rule there is, for people."""
     lines = [f"{means}: {len(rules)} rules" for means, rules in answers.rules if rules]
+    if answers.count is not None:
+        lines.append(f"how many it took: at {answers.count.path}")
     if answers.events is not None:
         lines.append("single events: at " + ", ".join(answers.events.paths))
     if answers.is_unverified:

@@ -101,7 +101,10 @@ def facts_of(kit: Kit) -> Facts:
         others=_others(kit.book),
         limits=_limits(_object(connection.get("default"))),
         rules=[_rule(_object(one)) for one in _list(tree.get("contract"))],
-        answers=_answers(_object(connection.get("answers"))),
+        answers=[
+            *_answers(_object(connection.get("answers")), is_taken="followUp" in connection),
+            *_follow_up(_object(connection.get("followUp"))),
+        ],
         test=_test(_object(tree.get("test"))),
         example=_example(_list(tree.get("fixtures"))),
     )
@@ -179,6 +182,10 @@ def _limits(default: Tree) -> list[str]:
     told = ["One event a request." if batch == 1 else f"At most {batch:,} events a request."]
     if bytes_max := default.get("bytesMax"):
         told.append(f"At most {bytes_max:,} bytes of events a request.")
+    if groups := _list(default.get("groupBy")):
+        told.append(
+            f"A request carries events that share {', '.join(f'`{one}`' for one in groups)}."
+        )
     if rate := default.get("requestsPerSecond"):
         told.append(
             f"At most {rate:g} requests a second; `requests_per_second_max` of a destination "
@@ -192,14 +199,23 @@ def _rule(tree: Tree) -> RuleFact:
     return RuleFact(str(tree.get("rule")), then, _text(tree, "say"), _text(tree, "page"))
 
 
-def _answers(tree: Tree) -> list[str]:
-    """Return what counts as success, and what other answers mean, in words."""
+def _answers(tree: Tree, *, is_taken: bool) -> list[str]:
+    """Return what counts as success, or as taken, and what other answers mean, in words."""
     success = [_condition(one) for one in _list(tree.get("success"))]
-    told = [f"Delivered: {' or '.join(success)}." if success else f"Delivered: {ANY_2XX.lower()}"]
+    word = "Taken" if is_taken else "Delivered"
+    told = [f"{word}: {' or '.join(success)}." if success else f"{word}: {ANY_2XX.lower()}"]
     for means, then in _MEANS.items():
         rules = [_condition(one) for one in _list(tree.get(means))]
         if rules:
             told.append(f"{' or '.join(rules)} {then}.")
+    if otherwise := _object(tree.get("otherwise")):
+        told.append(f"Any other {_condition(otherwise)} is sent again.")
+    if count := _object(tree.get("count")):
+        then = "judged as a lost answer" if count.get("fewer") == "unknown" else "sent again"
+        told.append(
+            f"Where `{count.get('path')}` is fewer than were sent, the events are {then}"
+            f"{_times(count)}."
+        )
     if _object(tree.get("events")):
         told.append("The answer tells of single events: those it names are judged by themselves.")
     if tree.get("unverified"):
@@ -212,6 +228,25 @@ def _answers(tree: Tree) -> list[str]:
     return told
 
 
+def _follow_up(tree: Tree) -> list[str]:
+    """Return how a vendor is asked what became of events, in words."""
+    if not tree:
+        return []
+    after, every, give_up = (f"`{tree.get(name)}`" for name in ("after", "every", "giveUp"))
+    return [
+        "That it took the events is not the end of them: they wait until the vendor tells what "
+        f"became of them. It is asked {after} later, then every {every}, and no more after "
+        f"{give_up}. After a restart what waited is sent again."
+    ]
+
+
+def _times(rule: Tree) -> str:
+    times = rule.get("times")
+    if not times:
+        return ""
+    return " (once at most)" if times == 1 else f" ({times} times at most)"
+
+
 def _condition(rule: Any) -> str:
     if not isinstance(rule, dict):
         return f"status {rule}"
@@ -219,7 +254,7 @@ def _condition(rule: Any) -> str:
     parts = [f"status {' or '.join(map(str, _list(tree['status'])))}"] if "status" in tree else []
     if path := tree.get("path"):
         parts.append(f"`{path}` {_compared(tree)}")
-    return " with ".join(parts)
+    return " with ".join(parts) + _times(tree)
 
 
 def _compared(tree: Tree) -> str:

@@ -1,44 +1,32 @@
 """The connection of a kit: where the events go, how a request of them looks, how it is answered.
 
 The key names are those of the public kits, so that their `connection.json` is read as it is. Ours
-adds `encoding`, `bytesMax`, `requestsPerSecond` and `body` to a request, and `answers` beside the
-requests. A destination's settings hold the kit's contract in here as well.
+adds `encoding`, `bytesMax`, `groupBy`, `requestsPerSecond` and `body` to a request, and `answers`
+and `followUp` beside the requests. A destination's settings hold the contract in here as well.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any
 
 from msgspec import Struct
 
-from trunkline.kits.answers import Answers, read_answers
-from trunkline.kits.auth_spec import Auth, read_auth
+from trunkline.kits.answers import Answers
+from trunkline.kits.answers_spec import read_answers
 from trunkline.kits.contract import ContractRule, read_contract
-from trunkline.kits.envelope import check_envelope
+from trunkline.kits.follow_up import FollowUp, read_follow_up
 from trunkline.kits.params import Param, read_params
+from trunkline.kits.request_spec import RequestSpec, read_request
 from trunkline.playbook.names import event_key
-from trunkline.playbook.nodes import Node, kind_of, near_miss
-from trunkline.playbook.program import Language, PlaybookError, Problem
+from trunkline.playbook.nodes import Node, near_miss
+from trunkline.playbook.program import PlaybookError, Problem
 
-BATCH_MAX = 1000
-HEADERS_MAX = 64
 VARIANTS_MAX = 200
-BYTES_MAX = 4_194_304
 DEFAULT = "default"
-Encoding = Literal["json", "form", "query"]
-METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
-_PATH_ENCODING = "use_path_escape_encoding"
-_REQUEST_FIELDS = (
-    "endpoint", "method", "headers", "batchSize", "bytesMax", "encoding", "queryEncoding",
-    "transform", "basicAuth", "oauth1Auth", "oauth2Auth", "providerAuth", "requestsPerSecond",
-    "body",
-)  # fmt: skip
+FOLLOW_UP = "followUp"
 CONTRACT = "contract"
-_FIELDS = ("params", DEFAULT, "eventSpecific", "answers", CONTRACT)
-VALUE_MARK = re.compile(r"\{\{([^{}]*)\}\}")  # the path of a value of the event, in an endpoint
-_RATE_MIN, _RATE_MAX = 0.01, 10_000.0
+_FIELDS = ("params", DEFAULT, "eventSpecific", "answers", FOLLOW_UP, CONTRACT)
 
 # Connections that are no HTTP request of ours, by their key in the kits → why they cannot send yet.
 _CONNECTORS: Mapping[str, str] = {
@@ -66,42 +54,6 @@ class KitError(PlaybookError):
     """A kit with mistakes: all of them at once."""
 
 
-class Header(Struct, frozen=True):
-    """A header: a text, or the path of a value of the event."""
-
-    key: str
-    value: str = ""
-    event_key: str = ""
-
-
-class Transform(Struct, frozen=True):
-    """Code over `request` and `batch` that returns the request."""
-
-    lang: Language
-    body: str
-
-
-class RequestSpec(Struct, frozen=True):
-    """A request as the kit describes it: the default one, or the one of an event (`name`).
-
-    `body` is the envelope, None where there is none; `requests_per_second` is how many the vendor
-    takes, None where the kit does not say.
-    """
-
-    name: str
-    endpoint: str
-    method: str = "POST"
-    headers: tuple[Header, ...] = ()
-    batch_max: int = 1
-    bytes_max: int = BYTES_MAX
-    encoding: Encoding = "json"
-    is_path_encoded: bool = False
-    auth: Auth = Auth()
-    transform: Transform | None = None
-    requests_per_second: float | None = None
-    body: Any = None
-
-
 class Connection(Struct, frozen=True):
     """What a kit says of the way to its vendor.
 
@@ -115,6 +67,7 @@ class Connection(Struct, frozen=True):
     answers: Answers = Answers()
     unsupported: str = ""
     contract: tuple[ContractRule, ...] = ()
+    follow_up: FollowUp | None = None
 
     def requests(self) -> list[RequestSpec]:
         """Return all requests, the default one first."""
@@ -147,7 +100,10 @@ def read_connection(node: Node) -> Connection:
     variants = _read_variants(found["eventSpecific"]) if _is_given(found, "eventSpecific") else {}
     answers = read_answers(found["answers"]) if _is_given(found, "answers") else Answers()
     rules = read_contract(found[CONTRACT]) if _is_given(found, CONTRACT) else ()
-    whole = Connection(params, default, variants, answers, contract=rules)
+    follow_up = None
+    if default is not None and _is_given(found, FOLLOW_UP):
+        follow_up = read_follow_up(found[FOLLOW_UP], default)
+    whole = Connection(params, default, variants, answers, contract=rules, follow_up=follow_up)
     providers = [spec.auth.provider for spec in whole.requests() if spec.auth.provider]
     if not providers:
         return whole
@@ -170,97 +126,3 @@ def _read_variants(node: Node) -> dict[str, RequestSpec]:
             below.complain(f"is the same event as `{found[key].name}`; keep one")
         found[key] = read_request(below, name)
     return found
-
-
-def read_request(node: Node, name: str) -> RequestSpec:
-    """Read one request, telling what is wrong with it."""
-    fields = node.fields(_REQUEST_FIELDS, ("endpoint",))
-    method = fields["method"].choice(METHODS) if "method" in fields else "POST"
-    headers = _read_headers(fields["headers"]) if "headers" in fields else ()
-    spec = RequestSpec(
-        name,
-        fields["endpoint"].text() if "endpoint" in fields else "",
-        method,
-        headers,
-        fields["batchSize"].whole(1, BATCH_MAX) if "batchSize" in fields else 1,
-        fields["bytesMax"].whole(1000, BYTES_MAX) if "bytesMax" in fields else BYTES_MAX,
-        _read_encoding(fields, method, headers),
-        _read_query_encoding(fields),
-        read_auth(fields),
-        _read_transform(fields["transform"]) if "transform" in fields else None,
-        _read_rate(fields["requestsPerSecond"]) if "requestsPerSecond" in fields else None,
-        fields["body"].value if "body" in fields else None,
-    )
-    if "endpoint" in fields:
-        _check_endpoint(fields["endpoint"])
-    if "body" in fields:
-        check_envelope(fields["body"], spec.batch_max)
-    elif spec.encoding != "json" and spec.batch_max > 1 and spec.transform is None:
-        fields["batchSize"].complain(
-            f"is {spec.batch_max}, but as {spec.encoding} a request carries one event; leave it out"
-        )
-    return spec
-
-
-def _check_endpoint(node: Node) -> None:
-    """Tell of places for values that name none."""
-    text = node.text()
-    for path in VALUE_MARK.findall(text):
-        if not path or not all(path.split(".")):
-            node.complain(f"holds {{{{{path}}}}}; expected the path of a value, as {{{{userId}}}}")
-    if "{{" in VALUE_MARK.sub("", text):
-        node.complain("opens {{ and does not close it with }}")
-
-
-def _read_rate(node: Node) -> float:
-    value = node.value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not _RATE_MIN <= value <= _RATE_MAX:
-        shown = value if is_number else kind_of(value)
-        node.complain(f"is {shown}; expected a number from {_RATE_MIN:g} to {_RATE_MAX:g}")
-        return _RATE_MIN
-    return float(value)
-
-
-def _read_encoding(fields: dict[str, Node], method: str, headers: tuple[Header, ...]) -> Encoding:
-    """Return how events are written; left out, the method and the content type say it."""
-    if "encoding" in fields:
-        chosen = cast(Encoding, fields["encoding"].choice(("json", "form", "query")))
-        if method == "GET" and chosen != "query":
-            fields["encoding"].complain(f"is {chosen}, but GET carries no body; write query")
-        return chosen
-    if method == "GET":
-        return "query"
-    types = [h.value.lower() for h in headers if h.key.lower() == "content-type"]
-    return "form" if any("x-www-form-urlencoded" in one for one in types) else "json"
-
-
-def _read_query_encoding(fields: dict[str, Node]) -> bool:
-    if "queryEncoding" not in fields:
-        return False
-    return fields["queryEncoding"].choice((_PATH_ENCODING,)) == _PATH_ENCODING
-
-
-def _read_headers(node: Node) -> tuple[Header, ...]:
-    entries = node.entries()
-    if len(entries) > HEADERS_MAX:
-        node.complain(f"has {len(entries)} headers; at most {HEADERS_MAX} are sent")
-    return tuple(_read_header(entry) for entry in entries[:HEADERS_MAX])
-
-
-def _read_header(node: Node) -> Header:
-    fields = node.fields(("key", "value", "fromEventKey"), ("key",))
-    has_value, has_event_key = "value" in fields, "fromEventKey" in fields
-    if has_value == has_event_key:
-        node.complain("needs either `value`, a text, or `fromEventKey`, the path of an event's key")
-    return Header(
-        fields["key"].text() if "key" in fields else "",
-        fields["value"].scalar_text() if has_value else "",
-        fields["fromEventKey"].text() if has_event_key else "",
-    )
-
-
-def _read_transform(node: Node) -> Transform:
-    fields = node.fields(("lang", "body", "name"), ("body",))
-    lang = fields["lang"].choice(("lua",)) if "lang" in fields else "lua"
-    return Transform(cast(Any, lang), fields["body"].text() if "body" in fields else "")

@@ -1,8 +1,8 @@
 """The contract of a vendor, as a kit writes it down: rules over what the playbook made.
 
-A rule speaks where `when` holds and `unless` does not. It may test the event's age, or a value: its
-length, number, pattern. What it then asks: reject or drop the event, cut or leave out the value, or
-set a time to the attempt's.
+A rule speaks where `when` holds and `unless` does not. It may test the event's age; or a value: its
+length, number, pattern; or of several keys how many are there. What it then asks: reject or drop
+the event, cut or leave out the value, or set a time to the attempt's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct
 
+from trunkline.kits.params import fill_tree, used_params
 from trunkline.kits.patterns import full_match
+from trunkline.kits.spans import SPAN_EXPECTED, span_ms
 from trunkline.playbook.check_filters import read_filter
 from trunkline.playbook.nodes import Node, kind_of, near_miss
 from trunkline.playbook.program import Problem
@@ -27,12 +29,14 @@ TimeUnit = Literal["seconds", "millis", "micros", "rfc3339"]
 THENS = ("reject", "drop", "cut", "leave_out")
 UNITS = ("seconds", "millis", "micros", "rfc3339")
 _NAME = re.compile(r"[a-z0-9_]{1,80}")
-_SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+WAYS_MAX = 30
+_WAYS = ("anyOf", "oneOf")
 _TIMES = ("olderThan", "ahead")
 _COUNTS = ("charactersMax", "itemsMax", "bytesMax")
 _TESTS = (*_COUNTS, "in", "pattern", "min", "max")
-_FIELDS = ("rule", "when", "unless", "then", "say", "page", "key", "clamp", *_TIMES, *_TESTS)
+_TEXTS = ("rule", "when", "unless", "then", "say", "page", "key", "clamp")
+_FIELDS = (*_TEXTS, *_WAYS, *_TIMES, *_TESTS)
+Ways = tuple[tuple[str, ...], ...]
 
 
 class Clamp(Struct, frozen=True):
@@ -47,6 +51,9 @@ class ContractRule(Struct, frozen=True):
 
     `older_ms` and `ahead_ms` are compared with the event's own timestamp; `key` is a dotted path of
     the output, `*` in it each member. `older_param` names the param that says `older_ms`.
+
+    `any_of` and `one_of` are ways to name the same, each one or several paths that go together: of
+    the first one at least must be there, of the second exactly one.
     """
 
     name: str
@@ -67,6 +74,8 @@ class ContractRule(Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     older_param: str = ""
+    any_of: Ways = ()
+    one_of: Ways = ()
 
     @property
     def has_test(self) -> bool:
@@ -120,6 +129,8 @@ def _read_rule(node: Node) -> ContractRule:
         _read_number(fields["min"]) if "min" in fields else None,
         _read_number(fields["max"]) if "max" in fields else None,
         _param_of(fields["olderThan"]) if "olderThan" in fields else "",
+        _read_ways(fields["anyOf"]) if "anyOf" in fields else (),
+        _read_ways(fields["oneOf"]) if "oneOf" in fields else (),
     )
     if isinstance(node.value, dict):
         _check_key(node, rule)
@@ -138,7 +149,12 @@ def _check_subject(node: Node, rule: ContractRule, given: list[str]) -> None:
     """Tell of a rule that asks nothing, or more than one thing."""
     times = [name for name in _TIMES if name in given]
     tests = [name for name in _TESTS if name in given]
-    if times and (tests or len(times) > 1):
+    ways = [name for name in _WAYS if name in given]
+    if ways:
+        others = [name for name in (*ways, "key", *times, *tests) if name in given]
+        if len(others) > 1:
+            node.complain(f"asks {' and '.join(others)}; make it two rules")
+    elif times and (tests or len(times) > 1):
         node.complain(f"asks {' and '.join([*times, *tests])}; make it two rules")
     elif rule.key and not tests and rule.then != "leave_out":
         node.complain("names a `key` and tests nothing of it; add a test, as charactersMax")
@@ -156,7 +172,7 @@ def _check_then(node: Node, rule: ContractRule) -> None:
         node.complain("then is missing; expected `reject`, `drop`, `cut` or `leave_out`")
     elif rule.then == "reject" and not rule.say:
         node.complain("rejects and does not say why; add `say`, a sentence for the operator")
-    elif rule.then == "leave_out" and not rule.key:
+    elif rule.then == "leave_out" and not (rule.key or rule.one_of):
         node.complain("leaves out no key; name it with `key`")
     elif rule.then == "cut" and not _can_cut(rule):
         node.complain("cuts by `charactersMax` or `itemsMax` alone; make the rest another rule")
@@ -178,11 +194,31 @@ def _read_name(node: Node) -> str:
 def fill_contract(
     rules: tuple[ContractRule, ...], values: Mapping[str, str]
 ) -> tuple[ContractRule, ...]:
-    """Return the rules with ages that params say; one whose param is empty goes.
+    """Return the rules with their params filled in; one whose age is empty goes.
 
     Raises `ValueError` with a sentence that shows no param's value.
     """
-    return tuple(_fill_age(rule, values) for rule in rules if _has_age(rule, values))
+    filled = [_fill_age(rule, values) for rule in rules if _has_age(rule, values)]
+    return tuple(_fill_conditions(rule, values) for rule in filled)
+
+
+def _fill_conditions(rule: ContractRule, values: Mapping[str, str]) -> ContractRule:
+    found: dict[str, Any] = {}
+    for name, tree in (("when", rule.when), ("unless", rule.unless)):
+        names = [*used_params(tree)]
+        missing = [one for one in names if one not in values]
+        if missing:
+            told = ", ".join(missing)
+            raise ValueError(f"params: {told} must be given; the kit's contract uses it")
+        if names:
+            node = Node(fill_tree(tree, values), name, [])
+            found[name] = _read_condition(node)
+            if node.problems:
+                told = " and ".join(names)
+                raise ValueError(
+                    f"params: {told} cannot stand in the contract's rule {rule.name}; correct it"
+                )
+    return msgspec.structs.replace(rule, **found) if found else rule
 
 
 def _has_age(rule: ContractRule, values: Mapping[str, str]) -> bool:
@@ -196,13 +232,29 @@ def _has_age(rule: ContractRule, values: Mapping[str, str]) -> bool:
 def _fill_age(rule: ContractRule, values: Mapping[str, str]) -> ContractRule:
     if not rule.older_param:
         return rule
-    match = _SPAN.fullmatch(values[rule.older_param].strip())
-    if match is None:
-        raise ValueError(
-            f"params: {rule.older_param} must be a number with s, m, h or d, as 7d; correct it"
-        )
-    older_ms = int(match[1]) * _UNIT_MS[match[2]]
+    older_ms = span_ms(values[rule.older_param].strip())
+    if older_ms is None:
+        raise ValueError(f"params: {rule.older_param} must be {SPAN_EXPECTED}; correct it")
     return msgspec.structs.replace(rule, older_ms=older_ms, older_param="")
+
+
+def _read_ways(node: Node) -> Ways:
+    """Read ways to name the same thing: paths, or lists of paths that go together."""
+    entries = node.entries()
+    if not 2 <= len(entries) <= WAYS_MAX:
+        node.complain(f"has {len(entries)} ways; 2 to {WAYS_MAX} are taken")
+    return tuple(_read_way(entry) for entry in entries[:WAYS_MAX])
+
+
+def _read_way(node: Node) -> tuple[str, ...]:
+    paths = node.entries() if isinstance(node.value, list) else [node]
+    if not 1 <= len(paths) <= WAYS_MAX:
+        node.complain(f"has {len(paths)} paths; 1 to {WAYS_MAX} are taken")
+    texts = [path.text() for path in paths[:WAYS_MAX]]
+    for path, text in zip(paths, texts, strict=False):
+        if not all(text.split(".")) or "*" in text.split("."):
+            path.complain(f"is {text[:80]!r}; expected names with one dot between two, as a.b")
+    return tuple(texts)
 
 
 def _param_of(node: Node) -> str:
@@ -215,21 +267,20 @@ def _read_span(node: Node) -> int:
     text = node.scalar_text()
     if MARK.fullmatch(text):
         return 0  # filled in later
-    match = _SPAN.fullmatch(text)
-    if match is None:
-        node.complain(f"is {text[:40]!r}; expected a number with s, m, h or d, as 7d")
-        return 0
-    return int(match[1]) * _UNIT_MS[match[2]]
+    found = span_ms(text)
+    if found is None:
+        node.complain(f"is {text[:40]!r}; expected {SPAN_EXPECTED}")
+    return found or 0
 
 
 def _read_condition(node: Node) -> Any:
     """Read a condition as playbooks do; its paths are those of the output."""
     problems: list[Problem] = []
-    for text in MARK.findall(repr(node.value)):
-        node.complain(f"holds $${text}$$; a contract knows no params")
     place = f"{node.path}.byConditions.when"
     tree = {"byConditions": {"action": "allow", "when": node.value}}
-    found = read_filter(Node(tree, node.path, problems), Reading(is_filled=True))
+    found = read_filter(
+        Node(tree, node.path, problems), Reading(is_filled=not used_params(node.value))
+    )
     for problem in problems:
         path = problem.path.replace(place, node.path, 1)
         Node(None, path, node.problems).complain(problem.message)

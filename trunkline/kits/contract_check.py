@@ -17,7 +17,7 @@ from trunkline.kit.destination import Mapped
 from trunkline.kit.times import format_ms, parse_time_ms
 from trunkline.kits.answers import is_same
 from trunkline.kits.contract import Clamp, ContractRule
-from trunkline.kits.paths import EVERY, Site, getter, members, sites
+from trunkline.kits.paths import EVERY, Site, getter, getter_below, members, sites
 from trunkline.kits.patterns import full_match
 from trunkline.model.outcome import Filtered, Rejected
 from trunkline.playbook.conditions import GROUPS, OPERATORS, number_at
@@ -114,6 +114,8 @@ class Contract:
                 return Filtered(f"vendor: {rule.name}")
             if rule.clamp is not None:
                 _clamp(look, rule, rule.clamp)
+            elif rule.one_of:
+                _keep_first(look, rule)
             else:
                 _mend(look, rule, fault)
         return None
@@ -128,10 +130,10 @@ def _breaks(rule: ContractRule) -> Breaks:
     test = _test(rule)
     if not gates:
         return test or (lambda _look: False)
-    if len(gates) == 1 and test is None:
-        gate = gates[0]
+    gate = gates[0] if len(gates) == 1 else _group(gates, is_all=True)
+    if test is None:
         return lambda look: gate(look.value)
-    return lambda look: all(gate(look.value) for gate in gates) and (test is None or test(look))
+    return lambda look: gate(look.value) and test(look)
 
 
 def _test(rule: ContractRule) -> Breaks | None:
@@ -139,6 +141,8 @@ def _test(rule: ContractRule) -> Breaks | None:
         return lambda look: look.age_ms() > older
     if (ahead := rule.ahead_ms) is not None:
         return lambda look: -look.age_ms() > ahead
+    if rule.any_of or rule.one_of:
+        return _ways_test(rule)
     if not rule.has_test:
         return None
     if not rule.key:
@@ -157,16 +161,56 @@ def _test(rule: ContractRule) -> Breaks | None:
     return is_broken
 
 
-def _every_test(path: str, fault: Holds) -> Breaks:
-    """Return what looks at each member. With the `*` at the end, which is usual, it is quick."""
-    head = path.removesuffix(f".{EVERY}")
-    if EVERY in head.split("."):
-        return lambda look: any(fault(site.value) for site in sites(look.value, path))
-    get = getter(head)
+def _ways_test(rule: ContractRule) -> Breaks:
+    """Return what counts the ways that are there: none of `anyOf`, or not one of `oneOf`."""
+    if rule.any_of:
+        there = _group([_way(paths) for paths in rule.any_of], is_all=False)
+        return lambda look: not there(look.value)
+    ways = [_way(paths) for paths in rule.one_of]
+    most = 1 if rule.then == "leave_out" else 0  # of none there is nothing to leave out
 
     def is_broken(look: _Look) -> bool:
-        for value in members(get(look.value)):  # noqa: SIM110  a generator costs 1 µs
-            if value is not None and fault(value):
+        count = sum([holds(look.value) for holds in ways])
+        return count > 1 or count < 1 - most
+
+    return is_broken
+
+
+def _way(paths: Sequence[str]) -> Holds:
+    """Return what says whether all of the paths are there."""
+    gets = [getter(path) for path in paths]
+    if len(gets) == 1:
+        get = gets[0]
+        return lambda value: get(value) is not None
+    return lambda value: all(get(value) is not None for get in gets)
+
+
+def _every_test(path: str, fault: Holds) -> Breaks:
+    """Return what looks at each member, and at each member of these where another `*` stands."""
+    test = _members_test(path.split("."), fault)
+    return lambda look: test(look.value)
+
+
+def _members_test(parts: Sequence[str], fault: Holds) -> Holds:
+    """Return what says whether anything at a path below a value is at fault."""
+    if not parts:
+        return fault
+    if parts[0] == EVERY:
+        return _any_member(_members_test(parts[1:], fault))
+    end = parts.index(EVERY) if EVERY in parts else len(parts)
+    get, test = getter_below(parts[:end]), _members_test(parts[end:], fault)
+
+    def is_broken(value: Any) -> bool:
+        found = get(value)
+        return found is not None and test(found)
+
+    return is_broken
+
+
+def _any_member(test: Holds) -> Holds:
+    def is_broken(value: Any) -> bool:
+        for member in members(value):  # noqa: SIM110  a generator costs 1 µs
+            if member is not None and test(member):
                 return True
         return False
 
@@ -284,6 +328,16 @@ def _mend(look: _Look, rule: ContractRule, fault: Holds | None) -> None:
     if rule.then == "leave_out":
         for site in reversed(found):
             del site.holder[site.key]
+
+
+def _keep_first(look: _Look, rule: ContractRule) -> None:
+    """Leave out every way but the first that is there."""
+    tree = look.change()
+    there = [paths for paths in rule.one_of if _way(paths)(tree)]
+    for path in (path for paths in there[1:] for path in paths if path not in there[0]):
+        for site in [*sites(tree, path)]:
+            del site.holder[site.key]
+            look.note(f"{rule.name}: {site.path} was left out")
 
 
 def _cut(site: Site, rule: ContractRule) -> Any:

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from trunkline.kits.answers import find
-from trunkline.kits.connection import VALUE_MARK
 from trunkline.kits.request import clean_url, text_of
+from trunkline.kits.request_spec import VALUE_MARK
 
 _DOTS = (".", "..")  # steps that a client would take itself
 VALUE_MAX = 1000  # characters of one value

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from trunkline.kit.destination import (
     REQUESTS_MAX,
     Attempt,
@@ -17,18 +19,22 @@ from trunkline.kit.destination import (
     NoAnswer,
     Request,
     Response,
-    delivery_id,
 )
 from trunkline.kit.shaping import CodeSource
+from trunkline.kits.answers import OUTCOME_UNKNOWN
 from trunkline.kits.auth import token_request
 from trunkline.kits.draft import Draft, draft_of, finish, read_draft, sign, transform_values
 from trunkline.kits.endpoint import EndpointNeeds
 from trunkline.kits.filled import Filled, FilledRequest
+from trunkline.kits.following import Following, Held, Receipt, waits_behind
+from trunkline.kits.job import Job, key_of, keys_of
 from trunkline.kits.parcel_outcomes import ParcelOutcomes
 from trunkline.kits.parcels import Entry, Parcel, Room, pack
+from trunkline.kits.paths import getter
 from trunkline.kits.request import Headers, event_headers
 from trunkline.kits.tokens import Tokens
-from trunkline.model.outcome import Filtered, Outcome, Rejected
+from trunkline.kits.tries import Tries
+from trunkline.model.outcome import Filtered, Outcome, Rejected, Retry
 from trunkline.playbook.program import CodeError
 
 _OAUTH2_REQUESTS = 4  # a token, the request, and both again after a 401
@@ -38,11 +44,15 @@ Judged = Mapped | Filtered | Rejected
 
 
 class Group(NamedTuple):
-    """What events must share to go in one request. `url` stands where the event decides it."""
+    """What events must share to go in one request. `url` stands where the event decides it.
+
+    `by` is what they have at the paths of `groupBy`, as JSON.
+    """
 
     request: str
     headers: Headers
     url: str = ""
+    by: bytes = b""
 
 
 class Exchanges:
@@ -56,7 +66,15 @@ class Exchanges:
         self._requests = filled.requests()
         self._events_max = events_max
         self._gives_up = gives_up_unknown
+        self._answers = msgspec.structs.replace(filled.answers, gives_up_unknown=gives_up_unknown)
         self._tokens = Tokens()
+        self._tries = Tries()
+        self._following: Following | None = None
+        if filled.follow_up is not None and filled.status is not None:
+            self._following = Following(filled.follow_up, filled.status, gives_up_unknown)
+        self._groups = {
+            name: tuple(map(getter, one.spec.group_by)) for name, one in self._requests.items()
+        }
         has_endpoints = any(one.endpoint is not None for one in self._requests.values())
         self._is_judging = filled.contract is not None or has_endpoints
 
@@ -102,11 +120,52 @@ class Exchanges:
         self, events: Sequence[Mapped], attempt: Attempt
     ) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
         """Send what may be sent. One outcome for each event, in order."""
-        return (
-            self._exchange_judged(events, attempt)
-            if self._is_judging
-            else self._exchange(events, attempt)
-        )
+        job = Job(events, keys_of(events), attempt, REQUESTS_MAX)
+        if self._following is None:
+            return self._deliver(job)
+        return self._follow(self._following, job)
+
+    def _deliver(self, job: Job) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
+        return self._exchange_judged(job) if self._is_judging else self._exchange(job)
+
+    def _follow(
+        self, following: Following, job: Job
+    ) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
+        """Ask after what the vendor has, and send what it has not."""
+        held = following.find(job)
+        now_ms, left = job.attempt.now_ms, job.left
+        for receipt in dict.fromkeys(one.receipt for one in held if one is not None):
+            if not following.is_due(receipt, now_ms):
+                continue
+            left -= _cost(following.status)
+            if left < 0:
+                break
+            failure = yield from self._ask_after(following, receipt, job.attempt)
+            if failure is not None:
+                return [following.put_off(one, failure) for one in held]
+        known = _known(following, job, held)
+        fresh = [position for position, one in enumerate(known) if one is None]
+        found: Sequence[Outcome | Filtered] = []
+        if fresh:
+            part = job.part(fresh)._replace(left=left, is_alone=len(fresh) == len(known))
+            found = yield from self._deliver(part)
+        rest = iter(found)
+        outcomes = [next(rest) if one is None else one for one in known]
+        following.forget(job, outcomes)
+        return outcomes
+
+    def _ask_after(
+        self, following: Following, receipt: Receipt, attempt: Attempt
+    ) -> Generator[Request, Response, Outcome | None]:
+        """Ask what became of the events of a receipt; return why there is no answer to that."""
+        following.begin(receipt, attempt.now_ms)
+        draft = Draft(receipt.url, following.status.headers, None)
+        request = finish(draft, following.status, attempt.delivery_id)
+        try:
+            answer = yield from self._ask(following.status, request, draft, attempt)
+        except NoAnswer as failure:
+            answer = failure.outcome
+        return following.learn(receipt, answer, attempt.now_ms)
 
     def _judge(self, events: Sequence[Mapped], attempt: Attempt) -> list[Judged]:
         """Ask the contract, and whether the event has what the endpoint names."""
@@ -129,37 +188,35 @@ class Exchanges:
         return event
 
     def _exchange_judged(
-        self, events: Sequence[Mapped], attempt: Attempt
+        self, job: Job
     ) -> Generator[Request | Call, Any, Sequence[Outcome | Filtered]]:
-        judged = self._judge(events, attempt)
-        sent = [one for one in judged if isinstance(one, Mapped)]
-        if not sent:
+        judged = self._judge(job.events, job.attempt)
+        places = [p for p, one in enumerate(judged) if isinstance(one, Mapped)]
+        if not places:
             return [one for one in judged if not isinstance(one, Mapped)]
-        if len(sent) < len(events):
-            # The key is of what goes, so that it is the same when the same events go again.
-            key = _key_of(sent, [*range(len(sent))], attempt)
-            attempt = Attempt(attempt.now_ms, attempt.number, attempt.destination, key)
-        found = iter((yield from self._exchange(sent, attempt)))
+        sent = [one for one in judged if isinstance(one, Mapped)]
+        found = iter((yield from self._exchange(job.part(places)._replace(events=sent))))
         return [next(found) if isinstance(one, Mapped) else one for one in judged]
 
-    def _exchange(self, events: Sequence[Mapped], attempt: Attempt) -> Steps:
+    def _exchange(self, job: Job) -> Steps:
         """Send what fits into ten requests, in order for each user; the rest is retried.
 
         Where one of several fails without an answer, what the others delivered stays delivered.
         """
-        parcels = self._pack(events)
-        outcomes = ParcelOutcomes([event.user for event in events])
-        left = REQUESTS_MAX
+        parcels = self._pack(job.events)
+        outcomes = ParcelOutcomes([event.user for event in job.events])
+        left = job.left
         for parcel in parcels:
             made = self._requests[parcel.key.request]
-            left -= _OAUTH2_REQUESTS if made.spec.auth.oauth2 else 1
+            left -= _cost(made)
             if left < 0 or outcomes.is_ended:
                 break
             if outcomes.hold_back(parcel):
                 try:
-                    found = yield from self._send(made, events, parcel, attempt)
+                    found = yield from self._send(made, job, parcel)
                 except (NoAnswer, CodeError) as failure:
-                    found = self._failed(failure, parcel, outcomes, is_only=len(parcels) == 1)
+                    is_only = job.is_alone and len(parcels) == 1
+                    found = self._failed(failure, parcel, outcomes, is_only=is_only)
                 outcomes.write(parcel, found)
         return outcomes.close(parcels)
 
@@ -174,7 +231,9 @@ class Exchanges:
         """Return what a parcel came to that was not answered, or not made."""
         count = len(parcel.positions)
         if isinstance(failure, NoAnswer) and self._gives_up and failure.was_sent:
-            reason = f"outcome_unknown: {failure}; sent, and not again, for the vendor may have it"
+            reason = (
+                f"{OUTCOME_UNKNOWN}: {failure}; sent, and not again, for the vendor may have it"
+            )
             return [Rejected(reason[:300], is_sure=True)] * count
         if is_only:
             raise failure
@@ -192,20 +251,19 @@ class Exchanges:
         if any(header.event_key for header in made.spec.headers):
             headers = event_headers(made.spec.headers, event.event)
         url = "" if made.endpoint is None else made.endpoint.url_for(event.event)
-        return Entry(Group(made.spec.name, headers, url), event.user, len(event.body))
+        by = b""
+        if gets := self._groups[made.spec.name]:
+            by = msgspec.json.encode([get(event.value) for get in gets], order="sorted")
+        group = Group(made.spec.name, headers, url, by)
+        return Entry(group, event.user, len(event.body), event.message_id)
 
     def _room(self, group: Group) -> Room:
         spec = self._requests[group.request].spec
         return Room(min(spec.batch_max, self._events_max), spec.bytes_max)
 
-    def _send(
-        self,
-        made: FilledRequest,
-        events: Sequence[Mapped],
-        parcel: Parcel[Group],
-        attempt: Attempt,
-    ) -> Steps:
+    def _send(self, made: FilledRequest, job: Job, parcel: Parcel[Group]) -> Steps:
         """Make one request and judge its answer: one outcome for each event of the parcel."""
+        events, attempt = job.events, job.attempt
         batch = [events[position].value for position in parcel.positions]
         try:
             draft = draft_of(made, parcel.key.headers, batch, parcel.key.url)
@@ -218,7 +276,11 @@ class Exchanges:
         answer = yield from self._ask(made, request, draft, attempt)
         if not isinstance(answer, Response):
             return [answer] * len(batch)
-        return self._filled.answers.judge(answer, len(batch), attempt.now_ms)
+        keys = [job.keys[position] for position in parcel.positions]
+        outcomes = self._answers.judge(answer, batch, attempt.now_ms, self._tries.spender(keys))
+        if self._following is not None:
+            self._following.take(keys, batch, answer, outcomes, attempt.now_ms)
+        return outcomes
 
     def _ask(
         self, made: FilledRequest, request: Request, draft: Draft, attempt: Attempt
@@ -260,16 +322,29 @@ def _key(events: Sequence[Mapped], parcel: Parcel[Group], attempt: Attempt) -> s
     """Return the idempotency key of a request: that of the attempt where it carries all."""
     if len(parcel.positions) == len(events):
         return attempt.delivery_id
-    return _key_of(events, parcel.positions, attempt)
+    return key_of(events, parcel.positions, attempt)
 
 
-def _key_of(events: Sequence[Mapped], positions: Sequence[int], attempt: Attempt) -> str:
-    ids = [event.message_id for event in events]
-    if len(set(ids)) == len(ids):
-        return delivery_id(attempt.destination, [ids[p] for p in positions])
-    # Several of these were made of one event: its id alone would be the key of each.
-    parts = [attempt.delivery_id, *map(str, positions)]
-    return delivery_id(attempt.destination, parts)
+def _cost(made: FilledRequest) -> int:
+    """Return how many requests one may become, those for a token with it."""
+    return _OAUTH2_REQUESTS if made.spec.auth.oauth2 else 1
+
+
+def _known(following: Following, job: Job, held: Sequence[Held | None]) -> list[Outcome | None]:
+    """Return what is known of each event; None for those that are to be sent.
+
+    What follows an event of its user that is not judged yet waits: it may have to be sent again.
+    """
+    waiting: set[str] = set()
+    found: list[Outcome | None] = []
+    for event, one in zip(job.events, held, strict=True):
+        outcome = None if one is None else following.outcome(one, job.attempt.now_ms)
+        if one is None and event.user in waiting:
+            outcome = waits_behind()
+        if isinstance(outcome, Retry) and event.user:  # events of nobody have no order
+            waiting.add(event.user)
+        found.append(outcome)
+    return found
 
 
 def _whole_events(events: Sequence[Mapped], judged: list[Judged]) -> list[Judged]:

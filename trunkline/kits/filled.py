@@ -8,7 +8,6 @@ event, so that the destination parks with a sentence instead of failing one even
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -16,13 +15,15 @@ from msgspec import Struct
 from trunkline.kits.answers import Answers
 from trunkline.kits.auth import load_rsa_key
 from trunkline.kits.auth_spec import Auth
-from trunkline.kits.connection import Connection, RequestSpec
+from trunkline.kits.connection import Connection
 from trunkline.kits.contract import fill_contract
 from trunkline.kits.contract_check import Contract
 from trunkline.kits.endpoint import Endpoint, split_endpoint, without_values
 from trunkline.kits.envelope import Render, make_envelope
-from trunkline.kits.params import fill_params, param_values, used_params
+from trunkline.kits.follow_up import FilledFollowUp, fill_follow_up
+from trunkline.kits.params import fill_tree, param_values, used_params
 from trunkline.kits.request import Headers, clean_url, fixed_headers
+from trunkline.kits.request_spec import RequestSpec
 from trunkline.playbook.names import event_key
 
 
@@ -42,13 +43,16 @@ class FilledRequest(Struct, frozen=True):
 class Filled(Struct, frozen=True):
     """A connection, ready: the default request, those of single events, how answers are read.
 
-    `contract` is None where the kit has none.
+    `contract` is None where the kit has none; so is `follow_up`, and with it the request `status`
+    that asks what became of events.
     """
 
     default: FilledRequest
     variants: Mapping[str, FilledRequest]
     answers: Answers
     contract: Contract | None = None
+    follow_up: FilledFollowUp | None = None
+    status: FilledRequest | None = None
 
     def request_for(self, type_: str, name: str) -> FilledRequest:
         """Return the request of an event: `name` is a track event's own."""
@@ -71,7 +75,14 @@ def fill_connection(connection: Connection, given: Mapping[str, str]) -> Filled:
     variants = {name: _fill_request(one, values) for name, one in connection.variants.items()}
     rules = fill_contract(connection.contract, values)
     contract = Contract(rules) if rules else None
-    return Filled(default, variants, connection.answers, contract)
+    filled = Filled(default, variants, connection.answers, contract)
+    if connection.follow_up is None:
+        return filled
+    status = _fill_request(connection.follow_up.request, values)
+    follow_up = fill_follow_up(connection.follow_up, status.spec, values)
+    return msgspec.structs.replace(
+        filled, follow_up=follow_up, status=None if follow_up is None else status
+    )
 
 
 def _fill_request(spec: RequestSpec, values: Mapping[str, str]) -> FilledRequest:
@@ -104,16 +115,4 @@ def _check_auth(auth: Auth) -> None:
 
 
 def _fill(spec: RequestSpec, values: Mapping[str, str]) -> RequestSpec:
-    tree = _fill_tree(msgspec.to_builtins(spec), values)
-    return msgspec.convert(tree, RequestSpec)
-
-
-def _fill_tree(tree: Any, values: Mapping[str, str]) -> Any:
-    if isinstance(tree, str):
-        return fill_params(tree, values)
-    if isinstance(tree, dict):
-        pairs = cast("dict[str, Any]", tree).items()
-        return {key: _fill_tree(value, values) for key, value in pairs}
-    if isinstance(tree, list | tuple):
-        return [_fill_tree(value, values) for value in cast("list[Any]", tree)]
-    return tree
+    return msgspec.convert(fill_tree(msgspec.to_builtins(spec), values), RequestSpec)

@@ -28,13 +28,14 @@ from trunkline.kit.destination import (
 from trunkline.kit.shapers import encode_output, moment_of
 from trunkline.kit.times import parse_time_ms
 from trunkline.kits.answers import Answers
-from trunkline.kits.connection import BATCH_MAX, parse_connection
+from trunkline.kits.connection import parse_connection
 from trunkline.kits.exchange import Exchanges
 from trunkline.kits.filled import fill_connection
 from trunkline.kits.fixture_compare import compare_notes, compare_requests
 from trunkline.kits.fixture_spec import KitFixture
 from trunkline.kits.kit import Kit
 from trunkline.kits.params import used_params
+from trunkline.kits.request_spec import BATCH_MAX
 from trunkline.model.event import lane_of
 from trunkline.model.outcome import Filtered, Outcome, Rejected
 from trunkline.playbook.compile import compile_playbook
@@ -144,7 +145,7 @@ class FixtureKit:
         empty = {one.name: "" for one in kit.params if one.is_optional}
         self._program = compile_playbook(kit.book, {**empty, **values})
         filled = fill_connection(parse_connection(kit.settings_connection), values)
-        filled = msgspec.structs.replace(filled, answers=Answers())
+        filled = msgspec.structs.replace(filled, answers=Answers(), follow_up=None)
         self._exchanges = Exchanges(filled, BATCH_MAX, gives_up_unknown=False)
         if self._exchanges.code():
             raise CannotRun("the connection has a transform, which is code; fixtures run none")

@@ -21,12 +21,12 @@ from trunkline.kits.connection import (
     CONTRACT,
     Connection,
     KitError,
-    RequestSpec,
     read_connection,
 )
 from trunkline.kits.contract import ContractRule, read_contract
 from trunkline.kits.fixture_spec import KitFixture, read_fixtures
 from trunkline.kits.params import Param, check_used, merge_params
+from trunkline.kits.request_spec import RequestSpec
 from trunkline.kits.test_spec import ConnectionTestSpec, read_test
 from trunkline.playbook.check import parse_playbook
 from trunkline.playbook.nodes import Node, kind_of, near_miss
@@ -132,6 +132,8 @@ def parse_kit(tree: Any, name: str = "") -> Kit:
     contract = read_contract(fields[CONTRACT]) if CONTRACT in fields else ()
     fixtures = read_fixtures(fields["fixtures"], contract) if "fixtures" in fields else ()
     test = read_test(fields["test"], fixtures) if "test" in fields else None
+    if CONTRACT in fields and not way.unsupported:
+        check_used(fields[CONTRACT], names)
     if test is not None:
         check_used(fields["test"], names)
         _check_given(fields["test"].below("params", None), test.params, names)

@@ -167,6 +167,18 @@ def fill_params(text: str, values: Mapping[str, str]) -> str:
     return _MARK.sub(lambda mark: values.get(mark[1], mark[0]), text)
 
 
+def fill_tree(tree: Any, values: Mapping[str, str]) -> Any:
+    """Return a tree of JSON with each `$$NAME$$` of its texts filled in."""
+    if isinstance(tree, str):
+        return fill_params(tree, values)
+    if isinstance(tree, dict):
+        pairs = cast("dict[str, Any]", tree).items()
+        return {key: fill_tree(value, values) for key, value in pairs}
+    if isinstance(tree, list | tuple):
+        return [fill_tree(value, values) for value in cast("list[Any]", tree)]
+    return tree
+
+
 def used_params(tree: Any) -> dict[str, str]:
     """Return each param that the texts of a tree use, and the path where it stands first."""
     found: dict[str, str] = {}
@@ -196,4 +208,5 @@ def check_used(node: Node, names: Sequence[str]) -> None:
     for name, path in used_params(node.value).items():
         if name not in names:
             hint = near_miss(name, names) or "; add it to `params`"
-            node.below(path, None).complain(f"$${name}$$ names no param{hint}")
+            at = f"{node.path}{path}" if path.startswith("[") else node.below(path, None).path
+            Node(None, at, node.problems).complain(f"$${name}$$ names no param{hint}")

@@ -72,5 +72,7 @@ class ParcelOutcomes:
 def _is_end(outcome: Outcome) -> bool:
     """Say whether the vendor takes nothing more now, from whomever it is."""
     if isinstance(outcome, Retry):
+        if outcome.was_taken:
+            return False
         return outcome.after_seconds > 0 or outcome.reason.startswith("HTTP 429")
     return isinstance(outcome, Blocked)

@@ -8,7 +8,7 @@ user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -22,11 +22,16 @@ class Room(NamedTuple):
 
 
 class Entry(NamedTuple, Generic[KeyT]):
-    """An event to pack: which parcels it may go into, whose it is, its size in bytes."""
+    """An event to pack: which parcels it may go into, whose it is, its size in bytes.
+
+    Neighbours with the same `whole`, which is not empty, were made of one event: they share a
+    parcel where they may and one can hold them.
+    """
 
     key: KeyT
     user: str
     size: int
+    whole: str = ""
 
 
 class Parcel(Generic[KeyT]):
@@ -37,9 +42,9 @@ class Parcel(Generic[KeyT]):
         self.positions: list[int] = []
         self.bytes = 0
 
-    def has_room(self, size: int, room: Room) -> bool:
-        """Say whether one more event of that size goes in."""
-        return len(self.positions) < room.events and self.bytes + size <= room.bytes
+    def has_room(self, count: int, size: int, room: Room) -> bool:
+        """Say whether so many more events go in, of that size together."""
+        return len(self.positions) + count <= room.events and self.bytes + size <= room.bytes
 
     def add(self, position: int, size: int) -> None:
         """Put an event in."""
@@ -57,22 +62,47 @@ def pack(
     parcels: list[Parcel[KeyT]] = []
     rest: list[int] = []
     last: dict[str, int] = {}  # user → its last parcel; behind all of them: it must wait
-    for position, entry in enumerate(entries):
+    for start, end in _units(entries, room):
+        entry, size = entries[start], sum(one.size for one in entries[start:end])
         first = last.get(entry.user, 0)
-        number = _find(parcels, first, entry, room(entry.key))
+        number = _find(parcels, first, entry.key, end - start, size, room(entry.key))
         if number == len(parcels) and number < parcels_max:
             parcels.append(Parcel(entry.key))
-        if number < len(parcels):
-            parcels[number].add(position, entry.size)
-        else:
-            number = parcels_max
-            rest.append(position)
+        for position in range(start, end):
+            if number < len(parcels):
+                parcels[number].add(position, entries[position].size)
+            else:
+                number = parcels_max
+                rest.append(position)
         last[entry.user] = number
     return parcels, rest
 
 
-def _find(parcels: list[Parcel[KeyT]], first: int, entry: Entry[KeyT], room: Room) -> int:
+def _units(
+    entries: Sequence[Entry[KeyT]], room: Callable[[KeyT], Room]
+) -> Iterator[tuple[int, int]]:
+    """Yield from where to where entries go together: what was made of one event, if it fits."""
+    start = 0
+    while start < len(entries):
+        one, end = entries[start], start + 1
+        while end < len(entries) and one.whole and _same(entries[end], one):
+            end += 1
+        size, most = sum(entry.size for entry in entries[start:end]), room(one.key)
+        if end - start <= most.events and size <= most.bytes:
+            yield start, end
+        else:
+            yield from ((each, each + 1) for each in range(start, end))
+        start = end
+
+
+def _same(entry: Entry[KeyT], other: Entry[KeyT]) -> bool:
+    return (entry.whole, entry.key, entry.user) == (other.whole, other.key, other.user)
+
+
+def _find(
+    parcels: list[Parcel[KeyT]], first: int, key: KeyT, count: int, size: int, room: Room
+) -> int:
     for number in range(first, len(parcels)):
-        if parcels[number].key == entry.key and parcels[number].has_room(entry.size, room):
+        if parcels[number].key == key and parcels[number].has_room(count, size, room):
             return number
     return max(first, len(parcels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from trunkline.playbook.paths import index_of
@@ -28,6 +28,18 @@ def getter(path: str) -> Get:
     for part in path.split(".")[1:]:
         get = _get_below(get, part)
     return get
+
+
+def getter_below(parts: Sequence[str]) -> Get:
+    """Return the same for a value that may be no object."""
+    get: Get = _itself
+    for part in parts:
+        get = _get_below(get, part)
+    return get
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _get_one(part: str) -> Get:

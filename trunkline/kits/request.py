@@ -15,7 +15,7 @@ import msgspec
 
 from trunkline.kit.http_out import CONNECTION_HEADERS, HEADER_BYTES_MAX, check_header, check_url
 from trunkline.kits.answers import find
-from trunkline.kits.connection import Encoding, Header
+from trunkline.kits.request_spec import Encoding, Header
 
 URL_BYTES_MAX = 8000  # RFC 9110 4.1 asks that at least as much be supported
 Headers = tuple[tuple[str, str], ...]

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from trunkline.kits.answers import read_answers
-from trunkline.kits.connection import read_request
+from trunkline.kits.answers_spec import read_answers
 from trunkline.kits.fixture_spec import KitFixture, read_texts
+from trunkline.kits.request_spec import read_request
 from trunkline.playbook.nodes import Node, near_miss, one_of
 
 NAME = "test"

@@ -16,10 +16,15 @@ class Delivered(Struct, frozen=True, tag="delivered"):
 
 
 class Retry(Struct, frozen=True, tag="retry"):
-    """Not now. `after_seconds` is what the destination asked for (`Retry-After`), else 0."""
+    """Not now. `after_seconds` is what the destination asked for (`Retry-After`), else 0.
+
+    `was_taken`: the destination has the event, and tells later what became of it. The next attempt
+    asks for that, after `after_seconds`, and sends nothing.
+    """
 
     reason: str
     after_seconds: float = 0.0
+    was_taken: bool = False
 
 
 class Rejected(Struct, frozen=True, tag="rejected"):

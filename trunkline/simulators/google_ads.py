@@ -21,18 +21,22 @@ from trunkline.simulators.google_sign_in import (
     failed,
     private_key_pem,
 )
-from trunkline.simulators.simulator import Ask, Reply, Simulator
+from trunkline.simulators.simulator import KEPT_MAX, Ask, Reply, Simulator
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 SOURCES = "WEB APP IN_STORE PHONE OTHER"
 CONSENT = ("CONSENT_GRANTED", "CONSENT_DENIED")
 CLICKS = ("gclid", "gbraid", "wbraid")
+PROCESSING_MS = 1_000  # how long a request is worked on: no test should wait as long as Google does
+SLOW_MS = 2_700_000
 
 
 class GoogleAds(Simulator):
     """`/v1/events:ingest`, fail-fast; `/token` gives tokens for a refresh token or a signed claim.
 
-    A conversion that is older than an account's window is answered 200 and lost later.
+    What was ingested is PROCESSING at first, and then what `/v1/requestStatus:retrieve` says of it.
+    A conversion that is older than an account's window is answered 200 and lost later; one whose
+    transactionId came before is an error of the status, too.
     """
 
     vendor = "google-ads"
@@ -54,17 +58,27 @@ class GoogleAds(Simulator):
         "permission": "403 PERMISSION_DENIED",
         "quota": "429 RESOURCE_EXHAUSTED",
         "field_warnings": "200 with fieldWarnings; the events are taken",
+        "slow": "200; the status is PROCESSING for 45 minutes",
+        "failed": "200; the status is FAILED, nothing is taken",
+        "partial": "200; the status is PARTIAL_SUCCESS, the first event is lost",
+        "internal": "200; the status is FAILED by an internal error, nothing is taken",
     }
     fault_outcomes = {
         "expired_token": "delivered",
         "permission": "blocked",
         "quota": "retry",
         "field_warnings": "delivered",
+        "slow": "delivered",
+        "failed": "rejected",
+        "partial": "partial",
+        "internal": "retry",
     }
 
     def __init__(self) -> None:
         super().__init__()
         self._tokens = GoogleTokens(SCOPE)
+        self._requests: dict[str, _Ingested] = {}
+        self._ingested = 0
 
     def answer(self, ask: Ask) -> Reply:
         """Give a token, say how a request went, or take events."""
@@ -76,16 +90,27 @@ class GoogleAds(Simulator):
         if refusal := self._tokens.refusal_of(ask):
             return refusal
         if ask.path == "/v1/requestStatus:retrieve" and ask.method == "GET":
-            return Reply(200, {"requestStatusPerDestination": [{"requestStatus": "SUCCESS"}]})
+            return self._status(ask)
         if ask.path != "/v1/events:ingest":
             return failed(404, "NOT_FOUND", f"No such method: {ask.path}")
         try:
             body = ask.json()
         except msgspec.DecodeError:
             return failed(400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
-        return self._ingest(body, ask.now_ms)
+        return self._ingest(body, ask.now_ms, "")
 
-    def _ingest(self, body: Any, now_ms: int) -> Reply:
+    def _status(self, ask: Ask) -> Reply:
+        """Tell of a request what became of its events, for each of its destinations."""
+        found = self._requests.get(ask.first("requestId"))
+        if found is None:
+            return failed(404, "NOT_FOUND", "Requested entity was not found.")
+        told = [
+            {"destination": one, **found.status_of(checks.at(one, "reference"), ask.now_ms)}
+            for one in found.destinations
+        ]
+        return Reply(200, {"requestStatusPerDestination": told})
+
+    def _ingest(self, body: Any, now_ms: int, fault: str) -> Reply:
         events = checks.list_at(body, "events")
         findings = [*judge(body, self.credentials)]
         for index, event in enumerate(events):
@@ -94,12 +119,27 @@ class GoogleAds(Simulator):
         fatal = [f for f in findings if f.fatal]
         if fatal:
             return violated(fatal)
+        made = _Ingested(checks.list_at(body, "destinations"), now_ms, fault == "slow")
         if not checks.at(body, "validateOnly"):
             for index, event in enumerate(events):
                 # What is outside of the window is lost after the answer.
-                if not any(f.where.startswith(f"events[{index}].eventTime") for f in findings):
-                    self.take(str(event.get("transactionId") or ""), "conversion", event)
-        return Reply(200, {"requestId": f"sim-{len(self.taken)}"})
+                is_old = any(f.where.startswith(f"events[{index}].eventTime") for f in findings)
+                lost = _lost(fault, index) or ("EVENT_TOO_OLD" if is_old else "")
+                if lost and not is_old:
+                    self.complain("lost", f"events[{index}]", f"{lost}: only the status tells it")
+                made.events.append((event, lost or self._take(event)))
+        self._ingested += 1
+        request = f"sim-{self._ingested}"
+        self._requests[request] = made
+        if len(self._requests) > KEPT_MAX:
+            del self._requests[next(iter(self._requests))]
+        return Reply(200, {"requestId": request})
+
+    def _take(self, event: Any) -> str:
+        """Have an event; return the reason of its error, or nothing."""
+        before = self.duplicates
+        self.take(str(event.get("transactionId") or ""), "conversion", event)
+        return "DUPLICATE_TRANSACTION_ID" if self.duplicates > before else ""
 
     def misbehave(self, fault: str, ask: Ask) -> Reply:
         """Answer as on a bad day; a token that ran out can be renewed."""
@@ -114,7 +154,48 @@ class GoogleAds(Simulator):
             reply = self.answer(ask)
             warning = {"reason": "UNUSED", "description": "not used", "field": "events[0]"}
             return Reply(reply.status, {**reply.body, "fieldWarnings": [warning]})
+        if fault in self.own_faults:
+            if ask.path != "/v1/events:ingest" or self._tokens.refusal_of(ask):
+                return self.answer(ask)
+            return self._ingest(ask.json(), ask.now_ms, fault)
         return super().misbehave(fault, ask)
+
+
+def _lost(fault: str, index: int) -> str:
+    """Return why an event is lost after the answer, by the fault of its request; or nothing."""
+    if fault == "internal":
+        return "INTERNAL_ERROR"
+    return "INVALID_GCLID" if fault == "failed" or (fault == "partial" and not index) else ""
+
+
+class _Ingested:
+    """A request: its destinations, and of each event the reason why it was lost, or nothing."""
+
+    def __init__(self, destinations: list[Any], now_ms: int, is_slow: bool) -> None:
+        self.destinations = destinations
+        self.events: list[tuple[Any, str]] = []
+        self._done_ms = now_ms + (SLOW_MS if is_slow else PROCESSING_MS)
+
+    def status_of(self, reference: Any, now_ms: int) -> dict[str, Any]:
+        """Return what is told of one destination at that time."""
+        if now_ms < self._done_ms:
+            return {"requestStatus": "PROCESSING"}
+        own = [
+            lost
+            for event, lost in self.events
+            if reference in (checks.list_at(event, "destinationReferences") or [reference])
+        ]
+        faults = [lost for lost in own if lost]
+        is_whole = len(faults) == len(own)
+        status = "SUCCESS" if not faults else "FAILED" if is_whole else "PARTIAL_SUCCESS"
+        counts = [
+            {"reason": f"PROCESSING_ERROR_REASON_{name}", "recordCount": str(faults.count(name))}
+            for name in dict.fromkeys(faults)
+        ]
+        told: dict[str, Any] = {"requestStatus": status}
+        if counts:
+            told["errorInfo"] = {"errorCounts": counts}
+        return {**told, "eventsIngestionStatus": {"recordCount": str(len(own))}}
 
 
 def violated(fatal: list[Finding]) -> Reply:
