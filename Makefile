@@ -40,6 +40,7 @@ test: $(READY) client-libraries servers lint ## everything from nothing, then th
 
 client-libraries: $(READY) # what is missing here is said, and its tests say so again; under CI it is a failure
 	@$(BIN)/python -m tests.support.client_libraries
+	@$(BIN)/python -m tests.support.browser
 
 servers: $(READY) # Kafka, PostgreSQL and the others that channels are tested against: the same
 	@$(BIN)/python -m tests.support.servers.install

@@ -11,10 +11,15 @@ from pathlib import Path
 import trunkline.telemetry
 from trunkline.cli import build
 from trunkline.kit.describe import describe_kind
+from trunkline.kit.openapi import document_json
+from trunkline.kit.protocol import Route
 from trunkline.kit.settings import list_settings
 from trunkline.kits.catalogue_page import describe_index, describe_kit
 from trunkline.kits.shipped import shipped_kits
 from trunkline.model.refusal import ERRORS
+from trunkline.model.refusal_bulk import BULK_ERRORS
+from trunkline.model.refusal_push import PUSH_ERRORS
+from trunkline.model.refusal_reads import READS_ERRORS
 from trunkline.model.refusal_rest import REST_ERRORS
 from trunkline.node import destination_kinds, protocol_shelf
 from trunkline.playbook.describe import describe_playbook_library
@@ -28,6 +33,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "settings.md", settings_page()
     yield "errors.md", errors_page()
     yield "ingest.md", ingest_page()
+    yield "openapi.json", document_json().decode()
     yield "metrics.md", metrics_page()
     yield "cli.md", cli_page()
     yield "playbooks.md", describe_playbook_library()
@@ -62,7 +68,7 @@ def settings_page() -> str:
 def errors_page() -> str:
     rows = [
         (row.protocol, f"`{row.code}`", str(row.status), row.sentence, row.hint)
-        for row in (*ERRORS, *REST_ERRORS)
+        for row in (*ERRORS, *REST_ERRORS, *BULK_ERRORS, *READS_ERRORS, *PUSH_ERRORS)
     ]
     return (
         "# Errors a caller can see\n\n"
@@ -73,7 +79,7 @@ def errors_page() -> str:
 
 def ingest_page() -> str:
     rows = sorted(
-        (f"`{r.path}`", r.method, f"`{name}`", f"{r.wire_bytes_max:,}", f"{r.inflated_bytes_max:,}")
+        (f"`{r.path}`", r.method, f"`{name}`", *route_sizes(r))
         for name, protocol in protocol_shelf().items()
         for r in protocol.routes
     )
@@ -85,6 +91,12 @@ def ingest_page() -> str:
         + table(head, rows)
         + "\n"
     )
+
+
+def route_sizes(route: Route) -> tuple[str, str]:
+    if route.is_spooled:
+        return "`[gateway] import_bytes_max`", "no limit: it is never held in memory"
+    return f"{route.wire_bytes_max:,}", f"{route.inflated_bytes_max:,}"
 
 
 def metrics_page() -> str:

@@ -21,13 +21,27 @@ from msgspec import Struct
 import trunkline.destinations
 import trunkline.eventlogs
 import trunkline.protocols
+from trunkline.bulk.worker import ImportWorker
 from trunkline.catalog.follow import SnapshotFollower
+from trunkline.desk.erasures import ErasureDesk
+from trunkline.desk.events import EventDesk
 from trunkline.desk.front import FrontDesk
+from trunkline.desk.imports import ImportDesk
+from trunkline.desk.users import Users
+from trunkline.erasure.engine import Eraser
 from trunkline.forwarder.engine import Forwarder
 from trunkline.forwarder.http import HttpSender
 from trunkline.gateway.engine import Gateway
 from trunkline.jail.workshop import JailWorkshop
 from trunkline.kit.clock import Clock, SystemClock
+from trunkline.kit.desk import (
+    ErasureAsked,
+    ErasureOrdered,
+    EventAsked,
+    ImportAsked,
+    ImportOrdered,
+    UserAsked,
+)
 from trunkline.kit.destination import Channel, Destination
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.protocol import Protocol
@@ -35,6 +49,7 @@ from trunkline.kit.settings import Boot
 from trunkline.kit.shaping import Workshop
 from trunkline.model.record import ACCEPTED, EVENTS
 from trunkline.pipeline.engine import Pipeline
+from trunkline.profiles.engine import Profiles
 from trunkline.state.home import Home
 
 T = TypeVar("T")
@@ -49,6 +64,9 @@ class Path(Struct, frozen=True):
     gateway: Gateway | None
     pipeline: Pipeline | None
     forwarder: Forwarder | None
+    profiles: Profiles | None
+    importer: ImportWorker | None
+    eraser: Eraser | None
 
 
 def wire(
@@ -65,6 +83,7 @@ def wire(
     catalog = SnapshotFollower(home, clock)
     protocols = protocol_shelf()
     path_gateway = path_pipeline = path_forwarder = None
+    beside = (None, None, None)
     if gateway is not None:
         # senders ──► gateway ──► ACCEPTED: a yes leaves when the append returned.
         path_gateway = Gateway(
@@ -75,7 +94,8 @@ def wire(
             clock=clock,
             stamp=stamp,
             key_uses_file=home.key_uses_folder / f"gateway-{gateway}.json",
-            desk=FrontDesk({}),
+            desk=_front_desk(home, log, catalog, clock),
+            spool_folder=home.imports_folder,
         )
     if worker:
         # ACCEPTED ──► pipeline ──► EVENTS: each event once, in its canonical form.
@@ -104,7 +124,54 @@ def wire(
             random=random.Random(),
             workshop=JailWorkshop(boot.jail, clock),
         )
-    return Path(log, catalog, path_gateway, path_pipeline, path_forwarder)
+        beside = _wire_beside(home, log, catalog, clock, stamp, path_pipeline, path_forwarder)
+    return Path(log, catalog, path_gateway, path_pipeline, path_forwarder, *beside)
+
+
+def _wire_beside(
+    home: Home,
+    log: EventLog,
+    catalog: SnapshotFollower,
+    clock: Clock,
+    stamp: Stamp,
+    pipeline: Pipeline,
+    forwarder: Forwarder,
+) -> tuple[Profiles, ImportWorker, Eraser]:
+    """Wire what the worker does beside the path."""
+    snapshot = catalog.current
+    # EVENTS ──► profiles: who is who.
+    profiles = Profiles(log=log, snapshot=snapshot, home=home, clock=clock)
+    # Files that came over HTTP ──► ACCEPTED, in a partition that imports have for themselves.
+    importer = ImportWorker(
+        home=home, log=log, protocols=protocol_shelf(), snapshot=snapshot, clock=clock, stamp=stamp
+    )
+    # Who is to be forgotten, everywhere: asked of those who keep something.
+    eraser = Eraser(
+        home=home,
+        log=log,
+        clock=clock,
+        snapshot=snapshot,
+        forget_deliveries=forwarder.erase,
+        forget_refused=pipeline.erase,
+        wipes=(forwarder.wipe, pipeline.wipe),
+    )
+    return profiles, importer, eraser
+
+
+def _front_desk(home: Home, log: EventLog, catalog: SnapshotFollower, clock: Clock) -> FrontDesk:
+    """Return who answers what senders ask beside storing."""
+    imports = ImportDesk(home, clock)
+    erasures = ErasureDesk(home, clock, catalog.current)
+    return FrontDesk(
+        {
+            ImportOrdered: imports.order,
+            ImportAsked: imports.tell,
+            UserAsked: Users(home).answer,
+            EventAsked: EventDesk(home, log, catalog.current, destination_kinds()).answer,
+            ErasureOrdered: erasures.order,
+            ErasureAsked: erasures.tell,
+        }
+    )
 
 
 def open_log(home: Home, boot: Boot, clock: Clock, stamp: Stamp | None = None) -> EventLog:

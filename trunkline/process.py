@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
@@ -70,20 +71,31 @@ async def _run_gateway(path: node.Path, boot: Boot, name: str, stop: asyncio.Eve
 
 async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
     os.nice(WORKER_NICENESS)
-    assert path.pipeline is not None and path.forwarder is not None
+    assert path.pipeline is not None and path.forwarder is not None and path.importer is not None
+    assert path.profiles is not None and path.eraser is not None
     path.catalog.start()
     path.pipeline.recover()
     halt = threading.Event()
-    pipeline = asyncio.create_task(asyncio.to_thread(path.pipeline.run, halt))
+    # Threads of their own: those of `asyncio.to_thread` are few, and for what ends soon.
+    loop, engines = asyncio.get_running_loop(), ThreadPoolExecutor(4, thread_name_prefix="engine")
+    pipeline = loop.run_in_executor(engines, path.pipeline.run, halt)
     # If it ends by itself the process ends too, and the supervisor starts it afresh.
     pipeline.add_done_callback(lambda _: stop.set())
+    importer = loop.run_in_executor(engines, path.importer.run, halt)
+    profiles = loop.run_in_executor(engines, path.profiles.run, halt)
+    eraser = loop.run_in_executor(engines, path.eraser.run, halt)
     telemetry.process_ready("worker")
     try:
         await path.forwarder.run(stop)
     finally:
         http_out.tell()
         halt.set()
+        await importer
+        await profiles
+        await eraser
         await pipeline
+        engines.shutdown()
+    path.profiles.close()
     path.pipeline.close()
     path.catalog.close()
     path.log.close()

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.bulk import rows
 from trunkline.bulk.rows import LINE_BYTES_MAX, Fault, Row, RowsError, TextFile, guess_format
 from trunkline.bulk.tables import ParquetTable
 
@@ -177,3 +178,18 @@ def test_parquet_values_are_what_json_can_say(tmp_path: Path) -> None:
 def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
     with pytest.raises(RowsError, match="no Parquet file"):
         ParquetTable(written(tmp_path, b"PAR1 and nothing else"))
+
+
+def test_a_line_without_an_end_ends_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few megabytes can unpack to terabytes of it."""
+    monkeypatch.setattr(rows, "SKIPPED_BYTES_MAX", 3 * LINE_BYTES_MAX)
+    path = tmp_path / "bomb.ndjson.gz"
+    path.write_bytes(gzip.compress(b"{}\n" + b"0" * 8 * LINE_BYTES_MAX))
+    found: list[Row] = []
+    with closing(TextFile(path, "ndjson")) as file, pytest.raises(RowsError, match="has no lines"):
+        found += file.rows(0)
+    path.write_bytes(gzip.compress(b"{}\n" + b"0" * 2 * LINE_BYTES_MAX + b"\n{}\n"))
+    with closing(TextFile(path, "ndjson")) as file:
+        assert [row.number for row in file.rows(0)] == [1, 2, 3]

@@ -21,6 +21,7 @@ from trunkline.catalog.workspace import (
     KeySpec,
     PlanSpec,
     Previous,
+    ProfilesSpec,
     RateSpec,
     S2SSpec,
     SecretText,
@@ -47,6 +48,7 @@ apps:
       dev_key: "12345678"
       dev_key_previous: {secret: "1e5", until: 2030-12-01T00:00:00.250Z}
       allowed_ips: [10.0.0.0/8]
+    profiles: {enabled: false}
     keys:
       - name: b
         type: server
@@ -143,6 +145,7 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         name=names[0],
         dedupe_days=draw(st.floats(0.5, 365)),
         rate=RateSpec(events_per_second_max=draw(st.none() | st.floats(0.1, 1e6))),
+        profiles=ProfilesSpec(enabled=draw(st.booleans())),
         s2s=S2SSpec(
             enabled=True,
             dev_key=SecretText(secrets[0]),

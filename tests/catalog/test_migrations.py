@@ -203,7 +203,7 @@ def test_a_snapshot_that_an_older_trunkline_kept_is_still_read(tmp_path: Path) -
     tree = msgspec.to_builtins(read_cache(home, vault))
     del tree["suppression_key"]
     for app in tree["apps"]:
-        del app["suppressed"]
+        del app["suppressed"], app["analytics_js"], app["profiles"]
         for destination in app["destinations"]:
             for name in (*PLAYBOOK_FIELDS, *PROTECTION_FIELDS):
                 del destination[name]

@@ -108,6 +108,41 @@ def test_an_import_that_was_begun_otherwise_is_not_mixed(capsys: Capture, folder
     assert (said["accepted"], said["note"]) == (20, "went on behind row 10, where it had stopped")
 
 
+def test_users_are_imported_and_a_table_of_them_is_shown_first(
+    capsys: Capture, folder: Path
+) -> None:
+    lines = [{"userId": f"u-{n}", "email": f"{n}@b.example"} for n in range(3)]
+    (folder / "users.ndjson").write_text("\n".join(map(json.dumps, [*lines, track()])))
+    said = say(capsys, "users.ndjson", "--kind", "users", code=3)
+    assert (said["accepted"], said["rejected"]) == (3, 1)
+    (folder / "users.csv").write_text("id,mobile,level\n0042,0912,3\n,0913,4\n")
+    text = run(capsys, "users.csv", "--kind", "users", "--yes", code=3)
+    assert "  id      customUserId (guessed)            0042" in text
+    assert "  level   customAttributes.level (guessed)  3" in text
+    (folder / "bare.csv").write_text("mobile\n0912\n")
+    assert "no column fills one of customUserId" in run(
+        capsys, "bare.csv", "--kind", "users", code=1
+    )
+    # The same file is one import as events and another as users.
+    assert "nothing was done now" in run(capsys, "users.ndjson", "--kind", "users", code=3)
+    assert say(capsys, "users.ndjson", code=3)["rejected"] == 3
+
+
+def test_the_last_imports_are_listed(capsys: Capture, folder: Path) -> None:
+    assert main(["import", "--list"]) == 0
+    assert "no file was imported yet" in capsys.readouterr().out
+    run(capsys, "good.ndjson")
+    run(capsys, "mixed.ndjson", code=3)
+    assert main(["import", "--list", "--app", "Shop"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("mixed.ndjson") < text.index("good.ndjson")
+    assert "done     events good.ndjson" in text and "20 lines, 20 stored, 0 rejected" in text
+    assert main(["import", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["state"] for each in listed] == ["done", "done"]
+    assert listed[0]["duplicate"] is None  # no node has judged them
+
+
 def test_a_file_that_changed_is_another_import(capsys: Capture, folder: Path) -> None:
     run(capsys, "good.ndjson")
     assert say(capsys, "good.ndjson", "--again")["accepted"] == 20
@@ -121,7 +156,6 @@ def test_a_file_that_changed_is_another_import(capsys: Capture, folder: Path) ->
     [
         ([], "name a file to import"),
         (["nosuch.ndjson"], "nosuch.ndjson: there is no such file"),
-        (["good.ndjson", "--kind", "users"], "keeps no profiles"),
         (["good.ndjson", "--mapping", "a=userId"], "are for columns"),
         (["orders.csv", "--mapping", "nosuch=userId"], "no column 'nosuch'"),
         (["orders.csv", "--mapping", "customer"], "customer"),

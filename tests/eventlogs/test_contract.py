@@ -337,3 +337,40 @@ def test_appends_from_many_threads_are_each_stored_once(log: EventLog) -> None:
     assert sorted(offsets) == list(range(100))
     values = {fetched.record.value for fetched in drain(log.reader(TOPIC, "g", {}))}
     assert len(values) == 100
+
+
+def test_a_search_finds_what_holds_a_hint_and_goes_on_where_it_ended(opener: Opener) -> None:
+    log = opener(segment_bytes=20_000)
+    appender = log.appender(TOPIC, 0)
+    for start in range(0, 400, 50):
+        appender.append([record(number, size=200) for number in range(start, start + 50)])
+    hints, span = [b"7:", b"123:"], range(30, 390)
+    expected = [n for n in span if any(hint in b"%d:" % n for hint in hints)]
+    found: list[int] = []
+    at = span.start
+    while at < span.stop:
+        some, at = log.search(TOPIC, 0, range(at, span.stop), hints, 10)
+        found += [fetched.offset for fetched in some]
+    assert found == expected
+    assert log.search(TOPIC, 5, span, hints, 10) == ([], span.stop)
+
+
+def test_replaced_records_keep_their_place_for_every_reader(opener: Opener) -> None:
+    log = opener(segment_bytes=20_000)
+    appender = log.appender(TOPIC, 0)
+    for start in range(0, 400, 50):
+        appender.append([record(number, size=200) for number in range(start, start + 50)])
+    late, reader = log.reader(TOPIC, "late", {0: 3}), log.reader(TOPIC, "g", {})
+    assert late.read(1)[0].offset == 3 and reader.read(120)[0].offset == 0
+    assert (fetched := log.fetch(TOPIC, 0, 130)) is not None and fetched.record == record(130, 200)
+    changed = {n: Record(b"", b"gone", n) for n in (0, 49, 130, 131, 260, 399, 5000)}
+    log.replace(TOPIC, 0, changed)
+    wanted = [changed.get(n, record(n, size=200)) for n in range(400)]
+    assert [each.record for each in drain(log.reader(TOPIC, "new", {}))] == wanted
+    assert [log.fetch(TOPIC, 0, n).record for n in (130, 132, 399)] == [  # type: ignore[union-attr]
+        wanted[n] for n in (130, 132, 399)
+    ]
+    assert [each.record for each in drain(reader)][-140:] == wanted[260:]
+    assert log.ends(TOPIC) == {0: 400}
+    assert appender.append([record(400)]) == range(400, 401)
+    assert log.offset_at(TOPIC, 0, 200) == 200

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from tests.support.forwarding import destination
 from tests.support.json_values import JSON
 from trunkline.kit.destination import Mapped, map_event
-from trunkline.kit.protection import path_problem, protect_all, protector
+from trunkline.kit.protection import (
+    NOTES_MAX,
+    path_problem,
+    protect_all,
+    protection_notes,
+    protector,
+)
 
 EVENT: dict[str, Any] = {
     "messageId": "m-1", "type": "track", "app": "shop", "event": "Order Completed",
@@ -173,3 +179,45 @@ def test_no_event_makes_it_fail_and_twice_is_as_once(
     if not any(part.isdigit() or "*" in part for path in deny for part in path.split(".")):
         (twice,) = protect_all(config, [once])
         assert twice.body == once.body
+
+
+# What is told of it
+
+
+def notes(event: Any = EVENT, deny: Any = (), hashed: Any = ()) -> list[str]:
+    whole = map_event(event)
+    config = destination(deny_fields=tuple(deny), hash_fields=tuple(hashed))
+    return protection_notes(whole, protect_all(config, [whole])[0])
+
+
+def test_each_field_that_is_taken_out_or_hashed_leaves_a_note_and_no_value() -> None:
+    told = notes(deny=["context.ip", "properties.*_token", "nowhere"], hashed=["userId"])
+    assert told == [
+        "hashed: userId (sha256, by hash_fields)", "denied: context.ip was taken out",
+        "denied: properties.push_token was taken out", "denied: properties.web_token was taken out",
+    ]  # fmt: skip
+    assert notes(deny=["properties.products.coupon"], hashed=["default"]) == [
+        "hashed: traits.email (sha256, by hash_fields)",
+        "hashed: traits.phone (sha256, by hash_fields)",
+        "hashed: context.traits.emailAddress (sha256, by hash_fields)",
+        "denied: properties.products.0.coupon was taken out",
+        "denied: properties.products.1.coupon was taken out",
+    ]
+    assert notes(deny=["properties.products.0"]) == [
+        "denied: 1 items of properties.products were taken out"
+    ]
+    assert notes() == []
+
+
+def test_the_notes_of_an_event_are_bounded() -> None:
+    many = {**EVENT, "properties": {f"k{number}": 1 for number in range(3 * NOTES_MAX)}}
+    assert len(notes(many, deny=["properties.*"])) == NOTES_MAX
+
+
+@given(st.dictionaries(st.text(min_size=1), JSON), st.sampled_from(["a", "*", "a.b", "*.*"]))
+def test_there_is_a_note_where_something_was_changed_and_only_there(
+    properties: dict[str, Any], path: str
+) -> None:
+    event = {**EVENT, "properties": properties}
+    is_changed = seen(event, [f"properties.{path}"]) != event
+    assert bool(notes(event, [f"properties.{path}"])) == is_changed

@@ -240,14 +240,14 @@ def test_the_root_takes_nothing_from_other_paths() -> None:
     owners = {
         path: found.protocol.name
         for path in ("/", "/v1/messages", "/v1/messages/", "/v1/track", "/v1/batch", "/b",
-                     "/inappevent/abc", "/identity")
+                     "/inappevent/abc", "/identity", "/push")
         if isinstance(found := table.find("POST", path), Match)
     }  # fmt: skip
     assert owners == {
         "/": "rest", "/v1/messages": "rest", "/v1/messages/": "rest", "/identity": "rest",
         "/v1/track": "tracking", "/v1/batch": "tracking", "/b": "tracking",
-        "/inappevent/abc": "s2s",
+        "/inappevent/abc": "s2s", "/push": "push",
     }  # fmt: skip
-    for path in ("/nothing", "/v2", "/health/live", "//x", "/v1/messages/x", "/push"):
+    for path in ("/nothing", "/v2", "/health/live", "//x", "/v1/messages/x", "/pushes"):
         found = table.find("POST", path)
         assert isinstance(found, Miss) and not found.allow

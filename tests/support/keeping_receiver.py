@@ -41,8 +41,10 @@ class KeepingReceiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(receiver.take(self.path, body))
-                self.send_header("Content-Length", "0")
+                said = receiver.say(self.path, body)
+                self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
+                self.wfile.write(said)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -72,6 +74,10 @@ class KeepingReceiver:
                 shelf.copies[event["messageId"]] += 1
             self._changed.notify_all()
         return 200
+
+    def say(self, path: str, body: bytes) -> bytes:
+        """Return the body of the answer to a request."""
+        return b""
 
     def wait(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Wait until something is true of what came, and say whether it got so."""

@@ -58,6 +58,14 @@ class SimulatedVendor:
 
         self._wait(let_fail())
 
+    def go_on(self, moment_ms: int) -> None:
+        """Let the vendor's time be this from now on."""
+
+        async def go_on() -> None:
+            self._server.moment_ms = moment_ms
+
+        self._wait(go_on())
+
     def close(self) -> None:
         """Stop the server and its thread."""
         self._wait(self._server.close())

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -34,11 +34,10 @@ from trunkline.model.record import (
     encode_record,
     partition_key,
 )
-from trunkline.reports.state import reading
+from trunkline.reports.imports import PARTITION, pipeline_position
 from trunkline.state.home import Home, HomeLock
 from trunkline.state.imports import ImportRow, Imports
 
-PARTITION = 1000  # gateways have the numbers below 64
 ROWS_MAX = 1_000
 RECORDS_MAX = 5_000  # with the last row's own it may be as many again
 BYTES_MAX = 4_194_304
@@ -52,6 +51,14 @@ _FULL_PAUSE_SECONDS = 1.0
 
 class ImportStopped(Exception):
     """The import cannot go on now; what was stored is saved. The message says what to do."""
+
+
+class PartitionTaken(ImportStopped):
+    """Another import runs: this one's turn comes when that one is through."""
+
+
+class ImportHalted(Exception):
+    """The import was asked to halt, and did; what was stored is saved."""
 
 
 class RowSource(Protocol):
@@ -100,10 +107,15 @@ class _Step(Struct):
 class RejectFile:
     """The rejects of an import, a line of JSON each. It is made with the first one."""
 
-    def __init__(self, path: Path, keep_bytes: int) -> None:
-        """Keep the first bytes of what is there: what lies behind was written and not counted."""
+    def __init__(self, path: Path, keep_bytes: int, bytes_max: int | None = None) -> None:
+        """Keep the first bytes of what is there: what lies behind was written and not counted.
+
+        A reject that would end past `bytes_max`, and all behind it, are left out.
+        """
         self.path = path
         self._keep_bytes = keep_bytes
+        self._bytes_max = bytes_max
+        self._is_full = False
         self._file: BinaryIO | None = None
 
     def begin(self) -> None:
@@ -113,14 +125,18 @@ class RejectFile:
 
     def write(self, rejects: Sequence[Reject]) -> int:
         """Write rejects durably; return how long the file is now."""
-        if not rejects:
+        if not rejects or self._is_full:
             return self._keep_bytes
         if self._file is None:
             self._file = self.path.open("r+b" if self._keep_bytes else "wb")
             self._file.truncate(self._keep_bytes)
             self._file.seek(self._keep_bytes)
         for reject in rejects:
-            self._file.write(msgspec.json.encode(reject) + b"\n")
+            line = msgspec.json.encode(reject) + b"\n"
+            if self._bytes_max is not None and self._file.tell() + len(line) > self._bytes_max:
+                self._is_full = True
+                break
+            self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._keep_bytes = self._file.tell()
@@ -147,8 +163,9 @@ class Import:
         rejects: RejectFile,
         clock: Clock,
         stamp: Callable[[], int],
+        is_halted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Raises `ImportStopped` where another import runs."""
+        """Raises `PartitionTaken` where another import runs. `is_halted` is asked now and then."""
         self.row = row
         self._source = source
         self._judge = judge
@@ -159,11 +176,17 @@ class Import:
         self._stamp = stamp
         self._appender = open_partition(log)
         rejects.begin()
-        self._pace = Pace(home, clock)
+        self._is_halted = is_halted
+        self._pace = Pace(home, clock, is_halted)
         self._appended_to = 0
+        self._worked_to = clock.monotonic()
 
     def run(self, tell: Callable[[Told], None]) -> None:
-        """Take the file in from where the last try ended. Raises `ImportStopped`, `RowsError`."""
+        """Take the file in from where the last try ended.
+
+        Raises `ImportStopped`, `ImportHalted`, and `RowsError` where the file breaks off.
+        """
+        self._worked_to = self._clock.monotonic()
         self._appended_to = self._find_appended()
         step = _Step()
         try:
@@ -173,12 +196,14 @@ class Import:
                     self._store(step)
                     step = _Step()
                     tell(self._told())
+                    if self._is_halted():
+                        raise ImportHalted
         except RowsError:
             self._store(step)
             raise
         self._store(step)
         self.row.done_ms = self._clock.now_ms()
-        self._imports.save(self.row)
+        self._save()
         tell(self._told())
 
     def close(self) -> None:
@@ -208,6 +233,14 @@ class Import:
         row.accepted += len(step.events)
         row.rejected += len(step.rejected)
         row.reject_bytes = self._rejects.write(step.rejected)
+        self._save()
+
+    def _save(self) -> None:
+        row, now = self.row, self._clock.monotonic()
+        row.seconds += now - self._worked_to
+        self._worked_to = now
+        row.share = self._source.share_read
+        row.saved_ms = self._clock.now_ms()
         self._imports.save(row)
 
     def _append(self, records: Sequence[Record]) -> Sequence[int]:
@@ -221,6 +254,8 @@ class Import:
                         f"the disk is full ({error}); make room and start the import again: it "
                         f"goes on behind row {self.row.position}"
                     ) from error
+                if self._is_halted():
+                    raise ImportHalted from error
                 self._clock.pause(_FULL_PAUSE_SECONDS)
             except LogFailure as error:
                 raise ImportStopped(
@@ -233,7 +268,7 @@ class Import:
         if self.row.next_offset < 0:  # it begins: known from before its first append on
             end = self._log.ends(ACCEPTED).get(PARTITION, 0)
             self.row.first_offset = self.row.next_offset = end
-            self._imports.save(self.row)
+            self._save()
         begin = self.row.next_offset
         end = min(self._log.ends(ACCEPTED).get(PARTITION, 0), begin + 4 * RECORDS_MAX)
         last = 0
@@ -246,11 +281,11 @@ class Import:
 
 
 def open_partition(log: EventLog) -> Appender:
-    """Open the partition of imports. Raises `ImportStopped` where another import has it."""
+    """Open the partition of imports. Raises `PartitionTaken` where another import has it."""
     try:
         return log.appender(ACCEPTED, PARTITION)
     except LogFailure as error:
-        raise ImportStopped(
+        raise PartitionTaken(
             f"the partition of imports cannot be opened ({error}); one import runs at a time: "
             "start this one when the other is through"
         ) from error
@@ -259,15 +294,23 @@ def open_partition(log: EventLog) -> Appender:
 class Pace:
     """Keeps an import from running far ahead of a node: live events stand in one line with it."""
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    def __init__(
+        self, home: Home, clock: Clock, is_halted: Callable[[], bool] = lambda: False
+    ) -> None:
         self._home = home
         self._clock = clock
+        self._is_halted = is_halted
         self._alone_until = 0.0
 
     def wait(self, end: int) -> None:
-        """Wait until the pipeline of the node, where one runs, is near `end`. `ImportStopped`."""
+        """Wait until the pipeline of the node, where one runs, is near `end`.
+
+        Raises `ImportStopped` where it stands still, `ImportHalted` where it is asked to.
+        """
         taken, since = pipeline_position(self._home), self._clock.monotonic()
         while end - taken > AHEAD_MAX and self.has_node():
+            if self._is_halted():
+                raise ImportHalted
             self._clock.pause(_PACE_SECONDS)
             before, taken = taken, pipeline_position(self._home)
             if taken != before:
@@ -288,31 +331,3 @@ class Pace:
         lock.release()
         self._alone_until = self._clock.monotonic() + _LOOK_SECONDS
         return False
-
-
-def pipeline_position(home: Home) -> int:
-    """Return the next record of the partition of imports that the pipeline will take up."""
-    with reading(home, "pipeline") as db:
-        if db is None:
-            return 0
-        found = db.execute(
-            "SELECT next FROM position WHERE topic=? AND partition=?", (ACCEPTED, PARTITION)
-        ).fetchone()
-        return cast("int", found[0]) if found else 0
-
-
-def count_duplicates(home: Home, row: ImportRow) -> int | None:
-    """Return how many events of an import the pipeline knew already; None where it is not through.
-
-    Counted among the duplicates it keeps: for a week, a million of them.
-    """
-    if pipeline_position(home) < row.next_offset:
-        return None
-    with reading(home, "pipeline") as db:
-        if db is None:
-            return None
-        found = db.execute(
-            "SELECT count(*) FROM twin WHERE at_ms>=? AND partition=? AND offset>=? AND offset<?",
-            (row.started_ms, PARTITION, row.first_offset, row.next_offset),
-        ).fetchone()
-        return cast("int", found[0]) if found else 0

@@ -5,6 +5,8 @@ form, and what Segment and RudderStack export), a body of the REST API (it has `
 of S2S (it has `eventSlug`). Each goes through its protocol's own checks, under a key that exists
 in this process alone. What differs from a request: an event without an id gets one that is made of
 app, line and content, so that a second run gives it the same; history must have a time of its own.
+
+A row of a users' import is a person (`users.py`), and goes the way of a `user` message of REST.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from msgspec import Raw, Struct
 
 from trunkline.bulk.mapping import ColumnMap, event_of
 from trunkline.bulk.rows import Fault, Row
+from trunkline.bulk.users import read_person, user_request
 from trunkline.kit.batch_body import Unreadable, read_event
 from trunkline.kit.protocol import Decoded, Protocol, Request, Route
 from trunkline.kit.tracking_intake import Speaker, take_single
@@ -100,12 +103,17 @@ class RowJudge:
         name: str,
         is_historical: bool,
         columns: ColumnMap | None = None,
+        people_of: str | None = None,
     ) -> None:
-        """`name` is the import's; `columns` says how rows of columns become events."""
+        """`name` is the import's; `columns` says how rows of columns become events.
+
+        With `people_of` the rows are users, and it is what their file is known by.
+        """
         self._protocols = protocols
         self._name = name
         self._is_historical = is_historical
         self._columns = columns
+        self._people_of = people_of
         self._app = app
         self._secret = secrets.token_urlsafe(24)
         self._snapshot = _admit(snapshot, app, self._secret)
@@ -122,6 +130,8 @@ class RowJudge:
         content = row.content
         if isinstance(content, Fault):
             return _refuse(row.number, content.code, content.message, content.text)
+        if self._people_of is not None:
+            return self._judge_person(row.number, content, self._people_of, received_ms)
         try:
             line, original = self._line_of(content)
         except UnicodeEncodeError:
@@ -135,8 +145,25 @@ class RowJudge:
         if self._is_historical and not _has_time(peek):
             return _refuse(row.number, "no_time", _NO_TIME, _shown(original))
         own_id = "" if _is_there(peek.message_id) else self._derive_id(row.number, original)
-        decoded = self._decode(peek, line, own_id, row.number, received_ms)
-        return self._conclude(decoded, row.number, original, own_id, peek)
+        decoded = self._decode_as(peek.protocol, line, own_id, row.number, received_ms)
+        # REST makes its ids of the content by itself.
+        is_named = bool(own_id) and peek.protocol != "rest"
+        return self._conclude(decoded, row.number, original, own_id, is_named=is_named)
+
+    def _judge_person(
+        self, number: int, content: bytes | Mapping[str, Any], file: str, received_ms: int
+    ) -> Verdict:
+        """Judge a user: the message of REST that a back end would have sent of them."""
+        person = read_person(content, self._columns)
+        if isinstance(person, Fault):
+            return _refuse(number, person.code, person.message, person.text)
+        # Without a time of its own a row says how things were when its file was made: the same row
+        # in a later export says it again, and must not be taken for the first one's duplicate.
+        made_of = (person.original,) if person.has_time else (file.encode(), person.original)
+        own_id = self._derive_id(number, b"\0".join(made_of))
+        body = user_request(person, own_id, received_ms)
+        decoded = self._decode_as("rest", body, "", number, received_ms)
+        return self._conclude(decoded, number, person.original, own_id, is_named=True)
 
     def _line_of(self, content: bytes | Mapping[str, Any]) -> tuple[bytes, bytes]:
         """Return the line to judge, and the row's own bytes that its id is made of."""
@@ -149,10 +176,9 @@ class RowJudge:
         made_of = b"\0".join((self._app.id.encode(), str(number).encode(), original))
         return f"import-{sha256(made_of).hexdigest()[:40]}"
 
-    def _decode(
-        self, peek: _Peek, line: bytes, own_id: str, number: int, received_ms: int
+    def _decode_as(
+        self, protocol: str, line: bytes, own_id: str, number: int, received_ms: int
     ) -> Decoded:
-        protocol = peek.protocol
         headers = self._headers[protocol]
         if protocol == "s2s" and own_id:
             headers = {**headers, "idempotency-key": own_id}
@@ -172,9 +198,8 @@ class RowJudge:
         return self._protocols[protocol].decode(request, self._snapshot)
 
     def _conclude(
-        self, decoded: Decoded, number: int, original: bytes, own_id: str, peek: _Peek
+        self, decoded: Decoded, number: int, original: bytes, own_id: str, *, is_named: bool
     ) -> Verdict:
-        is_named = own_id and peek.protocol != "rest"  # REST makes its ids of the content by itself
         accepted = [
             msgspec.structs.replace(
                 record,

@@ -1,6 +1,6 @@
-"""From columns to events: which field of an event each column fills. Pure.
+"""From columns to events and users: which field of a row each column fills. Pure.
 
-A field is one of the event's own (`userId`, `event`, `timestamp` …) or a path in one of its objects
+A field is one of the row's own (`userId`, `event`, `timestamp` …) or a path in one of its objects
 (`properties.revenue`, `context.device.type`). What is not said is guessed from the column's name,
 and what is not known by its name becomes a property. Texts of CSV that are numbers or `true` become
 that, but for ids and times; `:text` behind a field keeps them as they stand. Empty is absent.
@@ -15,49 +15,21 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from trunkline.kit.import_terms import (
+    EVENT_FIELDS,
+    SKIP,
+    TEXT_MARK,
+    USER_FIELDS,
+    USER_IDS,
+    MappingError,
+    RowFields,
+)
 from trunkline.kit.json_repair import JsonError, read_json
-from trunkline.kit.tracking_checks import OBJECT_FIELDS
 from trunkline.model.event import JsonObject
 from trunkline.model.snapshot import fold_name
 
-SKIP = "-"  # a column that is left out
-OWN_FIELDS = (
-    "messageId",
-    "type",
-    "event",
-    "name",
-    "category",
-    "userId",
-    "anonymousId",
-    "groupId",
-    "previousId",
-    "timestamp",
-)
-_KEPT_AS_TEXT = frozenset(OWN_FIELDS)
-_TEXT_MARK = ":text"
-_DEPTH_MAX = 8
-# Folded names of columns as exports have them → the field they fill. The first found wins a field.
-_KNOWN: Mapping[str, tuple[str, ...]] = {
-    "messageId": ("messageid", "insertid", "$insertid", "eventid", "uuid"),
-    "type": ("type", "eventtype", "calltype"),
-    "event": ("event", "eventname", "eventtext", "action"),
-    "userId": ("userid", "customuserid", "customerid", "distinctid", "uid", "user"),
-    "anonymousId": ("anonymousid", "deviceid", "metrixuserid", "visitorid", "anonid"),
-    "groupId": ("groupid", "companyid", "accountid"),
-    "previousId": ("previousid",),
-    "timestamp": (
-        "timestamp", "originaltimestamp", "eventtime", "occurredat", "time", "datetime",
-        "eventtimestamp", "createdat", "date", "ts",
-    ),
-    "context.ip": ("ip", "contextip", "ipaddress"),
-    "context.userAgent": ("useragent", "contextuseragent"),
-}  # fmt: skip
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 _WORDS = {"true": True, "false": False}
-
-
-class MappingError(Exception):
-    """The mapping does not fit; the message is one sentence that says how it would."""
 
 
 class Target(Struct, frozen=True):
@@ -71,8 +43,7 @@ class Target(Struct, frozen=True):
     @property
     def field(self) -> str:
         """The field as it is written in a mapping."""
-        own = self.path[:1] == self.path and self.path and self.path[0] in _KEPT_AS_TEXT
-        mark = _TEXT_MARK if self.as_text and not own else ""
+        mark = TEXT_MARK if self.as_text and len(self.path) > 1 else ""
         return ".".join(self.path) + mark if self.path else SKIP
 
 
@@ -81,11 +52,14 @@ class ColumnMap(Struct, frozen=True):
 
     targets: tuple[Target, ...]
     constants: tuple[tuple[tuple[str, ...], str], ...] = ()
+    fields: RowFields = EVENT_FIELDS
 
     def find_gaps(self) -> list[str]:
-        """Return what no event could do without and nothing fills, in sentences."""
+        """Return what no row could do without and nothing fills, in sentences."""
         filled = {target.path[0] for target in self.targets if target.path}
         filled |= {path[0] for path, _ in self.constants}
+        if self.fields is USER_FIELDS:
+            return [] if filled & {*USER_IDS} else [f"no column fills one of {', '.join(USER_IDS)}"]
         gaps: list[str] = []
         if not filled & {"userId", "anonymousId"}:
             gaps.append("no column fills userId or anonymousId")
@@ -95,7 +69,10 @@ class ColumnMap(Struct, frozen=True):
 
 
 def map_columns(
-    columns: Sequence[str], said: Mapping[str, str], constants: Iterable[tuple[str, str]] = ()
+    columns: Sequence[str],
+    said: Mapping[str, str],
+    constants: Iterable[tuple[str, str]] = (),
+    fields: RowFields = EVENT_FIELDS,
 ) -> ColumnMap:
     """Return what each column fills: as `said` (column → field), the others by their names.
 
@@ -105,42 +82,34 @@ def map_columns(
     if missing:
         known = ", ".join(columns[:30])
         raise MappingError(f"the file has no column {missing[0]!r}; it has {known}")
-    fixed = tuple((_read_path(field), text) for field, text in constants)
+    fixed = tuple((fields.read_path(field), text) for field, text in constants)
     taken = {path for path, _ in fixed}
     targets: dict[str, Target] = {}
     for column, field in said.items():
-        targets[column] = _said(column, field, taken)
-    for column, path in _guess([c for c in columns if c not in said], taken).items():
-        targets[column] = Target(column, path, path[0] in _KEPT_AS_TEXT, True)
-    return ColumnMap(tuple(targets[column] for column in columns), fixed)
+        targets[column] = _said(column, field, taken, fields)
+    for column, path in _guess([c for c in columns if c not in said], taken, fields).items():
+        targets[column] = Target(column, path, path[0] in fields.own, True)
+    return ColumnMap(tuple(targets[column] for column in columns), fixed, fields)
 
 
-def _said(column: str, field: str, taken: set[tuple[str, ...]]) -> Target:
+def _said(column: str, field: str, taken: set[tuple[str, ...]], fields: RowFields) -> Target:
     if field == SKIP:
         return Target(column, (), False, False)
-    name = field.removesuffix(_TEXT_MARK)
-    path = _read_path(name)
+    name = field.removesuffix(TEXT_MARK)
+    path = fields.read_path(name)
     if path in taken:
         raise MappingError(f"{name} is filled twice; the second time by the column {column!r}")
     taken.add(path)
-    as_text = name != field or path[0] in _KEPT_AS_TEXT
+    as_text = name != field or path[0] in fields.own
     return Target(column, path, as_text, False)
 
 
-def _read_path(field: str) -> tuple[str, ...]:
-    path = tuple(field.split("."))
-    is_own = len(path) == 1 and field in (*OWN_FIELDS, *OBJECT_FIELDS)
-    is_inside = 1 < len(path) <= _DEPTH_MAX and path[0] in OBJECT_FIELDS and all(path)
-    if not is_own and not is_inside:
-        own, objects = ", ".join(OWN_FIELDS), ", ".join(f"{name}.NAME" for name in OBJECT_FIELDS)
-        raise MappingError(f"{field!r} is no field of an event; expected {own}, {objects}, or -")
-    return path
-
-
-def _guess(columns: Sequence[str], taken: set[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _guess(
+    columns: Sequence[str], taken: set[tuple[str, ...]], fields: RowFields
+) -> dict[str, tuple[str, ...]]:
     folded = {fold_name(column): column for column in reversed(columns)}
     guesses: dict[str, tuple[str, ...]] = {}
-    for field, names in _KNOWN.items():
+    for field, names in fields.known.items():
         path = tuple(field.split("."))
         column = next((folded[name] for name in names if name in folded), None)
         if column is not None and path not in taken and column not in guesses:
@@ -148,33 +117,23 @@ def _guess(columns: Sequence[str], taken: set[tuple[str, ...]]) -> dict[str, tup
             taken.add(path)
     for column in columns:
         if column not in guesses:
-            guesses[column] = _guess_path(column, taken)
+            guesses[column] = _guess_other(column, taken, fields)
             taken.add(guesses[column])
     return guesses
 
 
-def _guess_path(column: str, taken: set[tuple[str, ...]]) -> tuple[str, ...]:
+def _guess_other(column: str, taken: set[tuple[str, ...]], fields: RowFields) -> tuple[str, ...]:
     """Return where a column goes that no field is known by: its own path, or a property."""
-    path = tuple(column.split("."))
-    is_path = len(path) <= _DEPTH_MAX and path[0] in OBJECT_FIELDS and all(path)
-    path, count = path if is_path else ("properties", column), 1
+    path, count = fields.guess_path(column), 1
     while path in taken:
         count += 1
-        path = ("properties", f"{column}_{count}")
+        path = (fields.others, f"{column}_{count}")
     return path
 
 
 def event_of(row: Mapping[str, Any], columns: ColumnMap) -> JsonObject:
     """Return the event that a row makes. Its type is `track` unless a column says another."""
-    event: JsonObject = {}
-    for path, text in columns.constants:
-        _put(event, path, _read_text(text, path[0] in _KEPT_AS_TEXT, path))
-    for target in columns.targets:
-        value = row.get(target.column)
-        if isinstance(value, str):
-            value = _read_text(value, target.as_text, target.path)
-        if target.path and value is not None:
-            _put(event, target.path, value)
+    event = fill(row, columns)
     if "type" not in event:
         event["type"] = "track"
     if event["type"] in ("identify", "group") and "traits" not in event and "properties" in event:
@@ -182,11 +141,26 @@ def event_of(row: Mapping[str, Any], columns: ColumnMap) -> JsonObject:
     return event
 
 
-def _read_text(text: str, as_text: bool, path: tuple[str, ...]) -> Any:
+def fill(row: Mapping[str, Any], columns: ColumnMap) -> JsonObject:
+    """Return the fields that the columns of a row fill; what is empty is left out."""
+    filled: JsonObject = {}
+    fields = columns.fields
+    for path, text in columns.constants:
+        _put(filled, path, _read_text(text, path[0] in fields.own, path, fields))
+    for target in columns.targets:
+        value = row.get(target.column)
+        if isinstance(value, str):
+            value = _read_text(value, target.as_text, target.path, fields)
+        if target.path and value is not None:
+            _put(filled, target.path, value)
+    return filled
+
+
+def _read_text(text: str, as_text: bool, path: tuple[str, ...], fields: RowFields) -> Any:
     """Return what the text of a field means; None where it is empty."""
     if not text:
         return None
-    if len(path) == 1 and path[0] in OBJECT_FIELDS:
+    if len(path) == 1 and path[0] in fields.objects:
         return _read_object(text)
     if as_text:
         return text

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 
-Format = Literal["ndjson", "csv", "parquet"]
+from trunkline.kit.import_terms import ImportFormat
+
 LINE_BYTES_MAX = 1_048_576
 COLUMNS_MAX = 1_000
-_ENDINGS: dict[str, Format] = {
+SKIPPED_BYTES_MAX = 1_073_741_824  # of one line; a small file of zeros unpacks to more
+_LOOK_LINES = 4_096
+_ENDINGS: dict[str, ImportFormat] = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".json": "ndjson",
@@ -53,7 +56,7 @@ class Row(NamedTuple):
     content: Content
 
 
-def guess_format(path: Path) -> Format:
+def guess_format(path: Path) -> ImportFormat:
     """Return the format that a file's name tells. Raises `RowsError`."""
     endings = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
     found = _ENDINGS.get(endings[-1]) if endings else None
@@ -68,14 +71,24 @@ def guess_format(path: Path) -> Format:
 class TextFile:
     """A file of lines, NDJSON or CSV, compressed or not. Close it."""
 
-    def __init__(self, path: Path, format_: Format) -> None:
-        """Raises `RowsError` and `OSError`."""
+    def __init__(
+        self,
+        path: Path,
+        format_: ImportFormat,
+        called: str = "",
+        look_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`called` is what messages call the file: its path, if nothing.
+
+        `look_up` is called every few thousand lines, and may raise to end the reading. Raises
+        `RowsError` and `OSError`.
+        """
         self.path = path
         self.columns: tuple[str, ...] = ()
         self._size = max(1, path.stat().st_size)
         with ExitStack() as undo:
             self._raw: BinaryIO = undo.enter_context(path.open("rb"))
-            self._lines = _Lines(path, _unpack(self._raw))
+            self._lines = _Lines(called or str(path), _unpack(self._raw), look_up)
             self._table = _CsvTable(self._lines) if format_ == "csv" else None
             self._undo = undo.pop_all()
         if self._table is not None:
@@ -113,8 +126,9 @@ def _unpack(raw: BinaryIO) -> BinaryIO:
 class _Lines:
     """The lines of a file, numbered, with a limit to their length."""
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self._path = path
+    def __init__(self, called: str, stream: BinaryIO, look_up: Callable[[], None]) -> None:
+        self._called = called
+        self._look_up = look_up
         self._stream = stream
         self.number = 0
 
@@ -124,10 +138,20 @@ class _Lines:
         if not line:
             return b""
         self.number += 1
+        if self.number % _LOOK_LINES == 0:
+            self._look_up()
         if len(line) <= LINE_BYTES_MAX:
             return line.removeprefix(b"\xef\xbb\xbf") if self.number == 1 else line
+        skipped = len(line)
         while line and not line.endswith(b"\n"):
+            self._look_up()
+            if skipped > SKIPPED_BYTES_MAX:
+                raise RowsError(
+                    f"{self._called} has no lines: {self.number} is longer than "
+                    f"{SKIPPED_BYTES_MAX} bytes; what stands before it was taken"
+                )
             line = self._read()
+            skipped += len(line)
         return None
 
     def _read(self) -> bytes:
@@ -135,7 +159,7 @@ class _Lines:
             return self._stream.readline(LINE_BYTES_MAX + 1)
         except (OSError, EOFError, ValueError) as error:
             raise RowsError(
-                f"{self._path} cannot be read past line {self.number}: {error}; "
+                f"{self._called} cannot be read past line {self.number}: {error}; "
                 "what stands before it was taken. Make the file again, then start again"
             ) from error
 

@@ -30,12 +30,14 @@ from trunkline.kit.suppression import PURPOSE
 from trunkline.kits.kit import settings_connection
 from trunkline.model.snapshot import (
     S2S,
+    AnalyticsJs,
     App,
     Destination,
     EventDefinition,
     Filter,
     Key,
     Plan,
+    ProfileSettings,
     Rate,
     Secret,
     Snapshot,
@@ -115,6 +117,8 @@ def _app(
         events=events,
         destinations=destinations,
         suppressed=suppressed,
+        analytics_js=AnalyticsJs(**row.analytics_js),
+        profiles=ProfileSettings(row.profiles_enabled),
     )
 
 

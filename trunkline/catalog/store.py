@@ -28,6 +28,7 @@ from trunkline.catalog.tables import (
 )
 from trunkline.catalog.vault import Vault
 from trunkline.catalog.workspace import (
+    AnalyticsJsSpec,
     AppSpec,
     DestinationSpec,
     EventSpec,
@@ -36,6 +37,7 @@ from trunkline.catalog.workspace import (
     KeySpec,
     PlanSpec,
     Previous,
+    ProfilesSpec,
     RateSpec,
     S2SSpec,
     SecretText,
@@ -164,6 +166,8 @@ def _app_spec(row: AppRow, dev_key: SecretText | None, previous: Previous | None
             dev_key_previous=previous,
             allowed_ips=tuple(row.allowed_ips),
         ),
+        analytics_js=AnalyticsJsSpec(**row.analytics_js),
+        profiles=ProfilesSpec(enabled=row.profiles_enabled),
     )
 
 

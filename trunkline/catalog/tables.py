@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -55,6 +56,8 @@ class AppRow(Table):
     burst: Mapped[int | None] = mapped_column(BigInteger)
     s2s_enabled: Mapped[bool]
     allowed_ips: Mapped[list[str]] = mapped_column(JSON)
+    analytics_js: Mapped[dict[str, bool]] = mapped_column(JSON, server_default="{}")
+    profiles_enabled: Mapped[bool] = mapped_column(server_default=true())
 
 
 class KeyRow(Table):

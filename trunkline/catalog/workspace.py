@@ -100,6 +100,20 @@ class S2SSpec(Struct, frozen=True, kw_only=True):
     allowed_ips: tuple[Annotated[str, _format("network")], ...] = ()
 
 
+class AnalyticsJsSpec(Struct, frozen=True, kw_only=True):
+    """What pages get from `/analytics.js/…` with a Client key of the app."""
+
+    enabled: bool = True
+    cookie: bool = True
+    second_path: bool = True
+
+
+class ProfilesSpec(Struct, frozen=True, kw_only=True):
+    """Whether it is kept who the users of an app are, what they are like, what they did last."""
+
+    enabled: bool = True
+
+
 class KeySpec(Struct, frozen=True, kw_only=True):
     """An API key. By default each address has a limit with a Client key, none with a Server key."""
 
@@ -168,6 +182,8 @@ class AppSpec(Struct, frozen=True, kw_only=True):
     dedupe_days: Annotated[float, Meta(gt=0, le=365)] = 7
     rate: RateSpec = RateSpec()
     s2s: S2SSpec = S2SSpec()
+    analytics_js: AnalyticsJsSpec = AnalyticsJsSpec()
+    profiles: ProfilesSpec = ProfilesSpec()
     keys: tuple[KeySpec, ...] = ()
     events: tuple[EventSpec, ...] = ()
     destinations: tuple[DestinationSpec, ...] = ()

@@ -162,6 +162,8 @@ class Writer:
         row.burst = spec.rate.burst
         row.s2s_enabled = spec.s2s.enabled
         row.allowed_ips = list(spec.s2s.allowed_ips)
+        row.analytics_js = msgspec.structs.asdict(spec.analytics_js)
+        row.profiles_enabled = spec.profiles.enabled
         self._session.add(row)
 
     def _put_key(self, app: str, spec: KeySpec, rows: _Rows) -> None:

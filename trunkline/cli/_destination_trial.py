@@ -99,7 +99,8 @@ def test_report(home: Home, found: Destination) -> TestReport:
     except ValueError as error:  # msgspec's are such
         raise CommandError(f"settings of {found.app}/{found.id}: {error}") from error
     if isinstance(component, Channel):
-        return asyncio.run(check_channel(component))
+        allow = read_boot(home).forwarder.allow_private_addresses
+        return asyncio.run(check_channel(component, allow_private=allow))
     name = f"{found.app}/{found.id}"
     kit = kit_of(home, found)
     if kit is None:

@@ -8,9 +8,9 @@ from typing import Any
 from trunkline.kits.answers import conditions
 from trunkline.kits.catalogue import Facts, facts_of
 from trunkline.kits.catalogue_page import need_of, request_text
-from trunkline.kits.connection import RequestSpec
 from trunkline.kits.kit import Kit
 from trunkline.kits.params import Param
+from trunkline.kits.request_spec import RequestSpec
 
 _NAMES_SHOWN = 200
 

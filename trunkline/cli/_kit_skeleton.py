@@ -57,18 +57,29 @@ connection:
 
   # What an answer means, where its status alone does not say it.
   answers:
-    retry: [{status: 200, path: error.code, in: [busy, throttled]}]
+    retry:
+      - {status: 200, path: error.code, in: [busy, throttled]}
+      - {status: 500, times: 3}    # three times more, then a dead letter
     blocked: [{path: error.code, equals: invalid_token}]
     reason: error.message          # where the vendor says why; shown with dead letters
     events: {path: error.events, index: position, reason: message}   # of a batch, those at fault
+    count: {path: received, fewer: retry, times: 3}   # fewer than were sent is no delivery
     unknown: retry                 # the answer was lost: retry, or give_up
+
+  # Where a vendor says only "received", and later what became of the events:
+  # followUp:
+  #   request: {method: GET, endpoint: "$$BASE_URL$$/status/{{request_id}}"}   # of its answer
+  #   after: 30m
+  #   every: 30m
+  #   giveUp: 1d
+  #   answers: {pending: [{path: state, equals: RUNNING}], success: [{path: state, equals: DONE}]}
 
 # What the vendor takes, over what the playbook made. Checked in order, before anything is sent.
 contract:
   - rule: needs_person
-    unless: {inputPathExists: {inputPath: user.id}}
+    anyOf: [user.id, user.email_sha256]   # one at least; `oneOf`: exactly one
     then: reject                   # reject | drop | cut | leave_out
-    say: The vendor takes an event only with the id of a user.
+    say: The vendor takes an event only with the id or the address of a user.
     page: https://vendor.example/docs/events
   - {rule: older_than_3_days, olderThan: 3d, then: drop}
   - {rule: in_the_future, ahead: 60s, clamp: {key: time, unit: seconds}}

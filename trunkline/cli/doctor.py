@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
+import apsw
 from msgspec import Struct
 
 from trunkline.catalog.key_list import list_keys, tell_leak
@@ -24,21 +25,27 @@ from trunkline.cli._frame import (
     say,
     say_json,
 )
+from trunkline.cli._import_state import examine_imports
 from trunkline.cli._node import read_snapshot
 from trunkline.cli.check import catalog_errors
 from trunkline.jail.workshop import why_no_jail
 from trunkline.kit.addresses import is_listening, split_address
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.settings import Boot
+from trunkline.kit.times import format_ms
 from trunkline.model.record import ACCEPTED, EVENTS
 from trunkline.node import open_log
 from trunkline.proof.disk import measure_fsync
+from trunkline.reports.erasures import STUCK_MS
 from trunkline.reports.letters import list_destinations
+from trunkline.state.erasures import read_erasures
 from trunkline.state.home import Home, HomeLock
+from trunkline.state.profiles import count_missed, read_position, read_profiles
 
 Verdict = Literal["ok", "warning", "problem"]
 MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
 FREE_BYTES_MIN = 1_073_741_824
+PROFILE_LAG_MAX = 100_000  # events: twenty seconds of the most that one machine takes
 YEAR_2024_MS = 1_704_067_200_000
 
 
@@ -80,9 +87,13 @@ def _examine(home: Home, boot: Boot) -> Iterator[Finding]:
     yield _key_file(home)
     yield _catalog(home)
     yield from _leaks(home)
+    yield from _erasures(home)
     yield from _params(home)
     yield from _log(home, boot)
+    yield _profiles(home, boot)
     yield from _destinations(home, boot)
+    for verdict, text in examine_imports(home, is_running=is_running):
+        yield Finding("imports", verdict, text)
 
 
 def _disk(home: Home, boot: Boot) -> Finding:
@@ -179,6 +190,19 @@ def _leaks(home: Home) -> Iterator[Finding]:
             yield Finding("keys", "warning", f"{where} {tell_leak(line)}")
 
 
+def _erasures(home: Home) -> Iterator[Finding]:
+    """Tell of erasures that do not come to their end."""
+    with read_erasures(home) as erasures:
+        rows = [] if erasures is None else erasures.open_since(SystemClock().now_ms() - STUCK_MS)
+    for row in rows:
+        why = row.problem or "no node runs, or it has not come to it"
+        yield Finding(
+            "erasure", "problem",
+            f"{row.id} was ordered at {format_ms(row.ordered_ms)} and is not done: {why}; see "
+            f"`trunkline erase --show {row.id}`",
+        )  # fmt: skip
+
+
 def _params(home: Home) -> Iterator[Finding]:
     """Tell of what vendors are about to end."""
     try:
@@ -200,6 +224,34 @@ def _log(home: Home, boot: Boot) -> Iterator[Finding]:
             yield Finding("log", "ok", f"{topic}: {records} records, {size:.1f} MB")
     finally:
         log.close()
+
+
+def _profiles(home: Home, boot: Boot) -> Finding:
+    log = open_log(home, boot, SystemClock())
+    try:
+        with read_profiles(home) as store:
+            found = None if store is None else (read_position(store.db), count_missed(store.db))
+        end = log.ends(EVENTS).get(0, 0)
+    except apsw.Error as error:
+        return Finding(
+            "profiles", "problem",
+            f"{home.profiles_file} cannot be read ({error}). Bring it back from a backup, or move "
+            "it away: it is made again from the events that are kept; merges by hand are lost",
+        )  # fmt: skip
+    finally:
+        log.close()
+    if found is None:
+        return Finding("profiles", "ok", "none yet; the node makes them from events")
+    position, missed = found
+    lag = max(0, end - (position or 0))
+    gone = f"; {missed} events were removed unread" if missed else ""
+    if lag > PROFILE_LAG_MAX:
+        return Finding(
+            "profiles", "warning",
+            f"{lag} events behind{gone}; the node's log says why (profiles_batch_failed), or it "
+            "has too much to do",
+        )  # fmt: skip
+    return Finding("profiles", "warning" if missed else "ok", f"{lag} events behind{gone}")
 
 
 def _destinations(home: Home, boot: Boot) -> Iterator[Finding]:

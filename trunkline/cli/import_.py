@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import cyclopts
 import msgspec
@@ -19,7 +19,6 @@ from trunkline.bulk.importing import (
     Pace,
     RejectFile,
     Told,
-    count_duplicates,
 )
 from trunkline.bulk.judging import Reject, RowJudge
 from trunkline.bulk.mapping import (
@@ -29,7 +28,7 @@ from trunkline.bulk.mapping import (
     read_mapping_file,
     read_pairs,
 )
-from trunkline.bulk.rows import Format, RowsError, TextFile, guess_format
+from trunkline.bulk.rows import RowsError, TextFile, guess_format
 from trunkline.bulk.tables import ParquetTable
 from trunkline.cli import _import_show as show
 from trunkline.cli._frame import (
@@ -42,12 +41,15 @@ from trunkline.cli._frame import (
     say,
     say_json,
 )
+from trunkline.cli._import_list import show_imports
 from trunkline.cli._node import read_snapshot
 from trunkline.kit.clock import SystemClock
 from trunkline.kit.eventlog import EventLog
+from trunkline.kit.import_terms import FIELDS, ImportFormat, ImportKind, ImportTerms
 from trunkline.kit.times import format_ms
 from trunkline.model.snapshot import App, Snapshot, fold_name
 from trunkline.node import open_log, protocol_shelf, stamp_base, stamp_from
+from trunkline.reports.imports import count_duplicates
 from trunkline.state.home import Home
 from trunkline.state.imports import ImportRow, Imports, identify, open_imports
 
@@ -57,29 +59,20 @@ _TAKEN_UP_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 
-class _Terms(Struct):
-    """What decides which events the rows of a file make."""
-
-    format: Format
-    historical: bool
-    mapping: dict[str, str]
-    constants: dict[str, str]
-
-
 class _Asked(Struct):
     """What the command line asks for."""
 
     home: Home
     snapshot: Snapshot
     app: App
-    terms: _Terms
+    terms: ImportTerms
     rejects: Path | None
     is_agreed: bool
     is_again: bool
     is_quiet: bool
 
 
-KindOption = Annotated[Literal["events", "users"], cyclopts.Parameter(help="What the lines are.")]
+KindOption = Annotated[ImportKind, cyclopts.Parameter(help="What the lines are.")]
 MappingOption = Annotated[
     list[str] | None,
     cyclopts.Parameter(
@@ -91,7 +84,7 @@ SetOption = Annotated[
     cyclopts.Parameter(name="--set", negative="", help="FIELD=VALUE, the same for every row."),
 ]
 FormatOption = Annotated[
-    Literal["ndjson", "csv", "parquet"] | None,
+    ImportFormat | None,
     cyclopts.Parameter(name="--format", help="Left out: as the file's name ends."),
 ]
 HistoricalOption = Annotated[
@@ -115,9 +108,14 @@ DryRunOption = Annotated[
 ]
 
 
+ListOption = Annotated[
+    bool, cyclopts.Parameter(name="--list", negative="", help="Show the last imports instead.")
+]
+
+
 def command(
     *files: Path,
-    app: Annotated[str, cyclopts.Parameter(help="The app's id or name.")],
+    app: Annotated[str, cyclopts.Parameter(help="The app's id or name.")] = "",
     kind: KindOption = "events",
     mapping: MappingOption = None,
     set_: SetOption = None,
@@ -127,10 +125,11 @@ def command(
     yes: YesOption = False,
     again: AgainOption = False,
     dry_run: DryRunOption = False,
+    list_: ListOption = False,
     home: HomeOption = HOME_DEFAULT,
     json: JsonOption = False,
 ) -> int:
-    """Import files of events: NDJSON, CSV or Parquet, plain or compressed with gzip or zstd.
+    """Import files of events or users: NDJSON, CSV or Parquet, plain or with gzip or zstd.
 
     Works beside a running node and without one. Stopped or killed, it goes on where it was when it
     is started again. The exit code is 3 where some lines were rejected.
@@ -143,9 +142,12 @@ def command(
         The files, one after another.
     """
     place = open_home(home)
-    _check(files, kind, rejects)
-    terms = _Terms("ndjson", historical, _read_mapping(mapping or []), _read_constants(set_ or []))
     snapshot = read_snapshot(place)
+    if list_:
+        return show_imports(place, _find_app(snapshot, app).id if app else None, is_json=json)
+    _check(files, app, rejects)
+    said, same = _read_mapping(mapping or []), _read_constants(set_ or [])
+    terms = ImportTerms("ndjson", historical, said, same, kind)
     asked = _Asked(
         place, snapshot, _find_app(snapshot, app), terms, rejects, yes or bool(mapping), again, json
     )
@@ -161,14 +163,11 @@ def command(
     return SOME_REJECTED if any(outcome.rejected for outcome in outcomes) else 0
 
 
-def _check(files: tuple[Path, ...], kind: str, rejects: Path | None) -> None:
+def _check(files: tuple[Path, ...], app: str, rejects: Path | None) -> None:
     if not files:
         raise CommandError("name a file to import; `trunkline import --help` shows how")
-    if kind == "users":
-        raise CommandError(
-            "users cannot be imported yet: this version keeps no profiles. Import them as events "
-            "of the type identify, whose traits reach the destinations"
-        )
+    if not app:
+        raise CommandError("say which app it is for, with --app; `trunkline key list` shows them")
     if rejects is not None and len(files) > 1:
         raise CommandError("--rejects is for one file; leave it out, or import the files singly")
     for file in files:
@@ -176,7 +175,7 @@ def _check(files: tuple[Path, ...], kind: str, rejects: Path | None) -> None:
             raise CommandError(f"{file}: there is no such file")
 
 
-def _guess(file: Path) -> Format:
+def _guess(file: Path) -> ImportFormat:
     try:
         return guess_format(file)
     except RowsError as error:
@@ -229,7 +228,7 @@ def _import(file: Path, asked: _Asked, *, dry_run: bool) -> show.Outcome:
         raise CommandError(str(error)) from error
 
 
-def _open(file: Path, terms: _Terms) -> TextFile | ParquetTable:
+def _open(file: Path, terms: ImportTerms) -> TextFile | ParquetTable:
     return ParquetTable(file) if terms.format == "parquet" else TextFile(file, terms.format)
 
 
@@ -242,10 +241,11 @@ def _columns_of(
         if terms.mapping or terms.constants:
             raise CommandError(
                 f"{file}: --mapping and --set are for columns, of CSV and Parquet; a line of "
-                "NDJSON is an event as it stands"
+                "NDJSON is taken as it stands"
             )
         return None
-    columns = map_columns(source.columns, terms.mapping, terms.constants.items())
+    fields = FIELDS[terms.kind]
+    columns = map_columns(source.columns, terms.mapping, terms.constants.items(), fields)
     if not asked.is_quiet:
         say(f"{file}:")
         show.show_mapping(columns, _first_row(file, terms))
@@ -254,7 +254,7 @@ def _columns_of(
     return columns
 
 
-def _first_row(file: Path, terms: _Terms) -> Mapping[str, Any]:
+def _first_row(file: Path, terms: ImportTerms) -> Mapping[str, Any]:
     with closing(_open(file, terms)) as source:
         for row in source.rows(0):
             if isinstance(row.content, Mapping):
@@ -263,7 +263,7 @@ def _first_row(file: Path, terms: _Terms) -> Mapping[str, Any]:
     return {}
 
 
-def _judge(asked: _Asked, columns: ColumnMap | None, name: str) -> RowJudge:
+def _judge(asked: _Asked, columns: ColumnMap | None, name: str, file: Path) -> RowJudge:
     return RowJudge(
         protocol_shelf(),
         asked.snapshot,
@@ -271,6 +271,7 @@ def _judge(asked: _Asked, columns: ColumnMap | None, name: str) -> RowJudge:
         name=name,
         is_historical=asked.terms.historical,
         columns=columns,
+        people_of=identify(file).head if asked.terms.kind == "users" else None,
     )
 
 
@@ -279,7 +280,7 @@ def _try_out(
 ) -> show.Outcome:
     """Judge every row and store nothing."""
     clock = SystemClock()
-    begun, judge = clock.monotonic(), _judge(asked, columns, "dry-run")
+    begun, judge = clock.monotonic(), _judge(asked, columns, "dry-run", file)
     rows = accepted = 0
     rejects: list[Reject] = []
     codes: Counter[str] = Counter()
@@ -339,7 +340,7 @@ def _run(
     work = Import(
         row,
         source,
-        _judge(asked, columns, row.name),
+        _judge(asked, columns, row.name, file),
         log=log,
         imports=imports,
         home=asked.home,
@@ -358,13 +359,13 @@ def _find_import(file: Path, asked: _Asked, imports: Imports) -> tuple[ImportRow
     """Return the import to go on with, a new one, or one that is done; and what to say of it."""
     identity = identify(file)
     terms = msgspec.json.encode(asked.terms).decode()
-    found = None if asked.is_again else imports.find(asked.app.id, identity)
+    found = None if asked.is_again else imports.find(asked.app.id, identity, asked.terms.kind)
     if found is None:
         name = f"import-{uuid.uuid4().hex[:12]}"
         now_ms = SystemClock().now_ms()
         new = ImportRow(
             name, asked.app.id, str(file), identity.size, identity.mtime_ns, identity.head, terms,
-            now_ms,
+            now_ms, kind=asked.terms.kind,
         )  # fmt: skip
         return new, ""
     if found.done_ms:

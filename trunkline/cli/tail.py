@@ -64,7 +64,7 @@ def _tail_events(
         while until is None or clock.monotonic() < until:
             for fetched in reader.read(500):
                 event = decode_stored(fetched.record.value)
-                if app in (None, event.app):
+                if app in (None, event.app) and not event.erased_ms:
                     _show(event, json)
             reader.wait(WAIT_SECONDS)
     finally:

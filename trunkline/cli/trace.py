@@ -28,7 +28,7 @@ def command(message_id: str, *, home: HomeOption = HOME_DEFAULT, json: JsonOptio
     Parameters
     ----------
     message_id
-        The messageId that the sender gave, or that the answer named.
+        The messageId that the answer named, or the id that the sender gave.
     """
     stories = find_stories(message_id, home)
     if not stories:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from trunkline.kit.clock import Clock, FakeClock
@@ -164,6 +164,29 @@ class MemoryEventLog(EventLog):
                 done = min((group.get(number, 0) for group in room.groups.values()), default=None)
                 freed += _retain(partition, since_stamp, above - freed, done)
             return freed
+
+    def search(
+        self, topic: str, partition: int, span: range, hints: Sequence[bytes], records_max: int
+    ) -> tuple[Sequence[Fetched], int]:
+        found: list[Fetched] = []
+        with self.lock:
+            place = self._topic(topic).partitions.get(partition)
+            for segment in place.segments if place else ():
+                for fetched in segment.records:
+                    if len(found) >= records_max:
+                        return found, fetched.offset
+                    if fetched.offset in span and any(h in fetched.record.value for h in hints):
+                        found.append(fetched)
+        return found, span.stop
+
+    def replace(self, topic: str, partition: int, records: Mapping[int, Record]) -> None:
+        with self.lock:
+            place = self._topic(topic).partitions.get(partition)
+            for segment in place.segments if place else ():
+                segment.records[:] = [
+                    each._replace(record=records.get(each.offset, each.record))
+                    for each in segment.records
+                ]
 
     def size_bytes(self, topic: str) -> int:
         with self.lock:

@@ -1,4 +1,4 @@
-"""Addresses that a node listens on: `127.0.0.1:8080`, `[::1]:8080`."""
+"""Addresses that a node listens on: `127.0.0.1:8080`, `[::1]:8080`; and hosts of settings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ def split_address(text: str) -> tuple[str, int]:
     if not separator or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is no address; expected HOST:PORT, say 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def hosts_in(text: str) -> list[str]:
+    """Return the hosts of a setting: `HOST`, `HOST:PORT` or a URL, several parted by commas.
+
+    A path is a socket of this machine, so it is `localhost`.
+    """
+    return [_host_of(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _host_of(text: str) -> str:
+    if text.startswith("/"):
+        return "localhost"
+    place = text.partition("://")[2] or text
+    place = place.partition("/")[0].rpartition("@")[2]
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return place if place.count(":") > 1 else place.partition(":")[0]
 
 
 def free_port(host: str) -> int:

@@ -18,6 +18,7 @@ from trunkline.kit.json_repair import (
     DEPTH_MAX,
     JsonError,
     decode_repaired,
+    find_too_large,
     is_too_deep,
 )
 from trunkline.kit.times import parse_time_ms
@@ -140,7 +141,12 @@ def explain_json(error: JsonError) -> Problem:
         return problem(refusal.TRACKING_TOO_DEEP, limit=str(DEPTH_MAX))
     what = str(error).removeprefix("not JSON: ").partition("; ")[0]
     if error.code == "invalid_number":
-        what = what.replace(f"the number {_STAND_IN.decode()}", "NaN or Infinity")
+        stand_in = _STAND_IN.decode()
+        what = what.replace(f"the number {stand_in}", "NaN or Infinity")
+        what = what.replace(f"the number -{stand_in}", "-Infinity")
+        field = find_too_large(error.value)
+        if field:
+            what = f"in {field}, {what}"
         return problem(refusal.TRACKING_NUMBER, problem=what)
     return problem(refusal.TRACKING_NOT_JSON, problem=what)
 

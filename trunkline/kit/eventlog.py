@@ -155,6 +155,25 @@ class EventLog(ABC):
         """
 
     @abstractmethod
+    def search(
+        self, topic: str, partition: int, span: range, hints: Sequence[bytes], records_max: int
+    ) -> tuple[Sequence[Fetched], int]:
+        """Return records of a span of offsets whose value holds one of `hints`, in order.
+
+        About `records_max` at a time; with them comes the offset to go on from, at or behind the
+        span's stop at the end.
+        """
+
+    @abstractmethod
+    def replace(self, topic: str, partition: int, records: Mapping[int, Record]) -> None:
+        """Replace records at their offsets, each by one of the same stamp.
+
+        When it returns, that is durable, and nothing of what they held is stored any more. What is
+        not kept any more is left out. Who read a record before may still hold it. Raises
+        `LogFailure`: then some may be replaced, and the same call again does the rest.
+        """
+
+    @abstractmethod
     def size_bytes(self, topic: str) -> int:
         """Return what the topic takes on disk."""
 

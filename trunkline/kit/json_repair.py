@@ -14,12 +14,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Literal, cast
 
 import msgspec
 
 DEPTH_MAX = 64  # levels of arrays and objects inside each other
+PATH_CHARS_MAX = 80  # of a field's path in a sentence
 
 JsonErrorCode = Literal["malformed", "invalid_number", "too_deep", "not_utf8"]
 
@@ -111,6 +113,27 @@ def has_long_number(body: bytes) -> bool:
     Digits inside strings count, so a yes only means: ask `decode_repaired`.
     """
     return _LONG_DIGITS in body.translate(_DIGITS_AS_0)  # 0.8 µs for 450 B; a regex takes 5
+
+
+def find_too_large(value: Any) -> str:
+    """Return the path of the first number that no double can hold, "" where there is none.
+
+    `value` is that of a `JsonError`. Cut to `PATH_CHARS_MAX` characters.
+    """
+    path = next(_find_infinities(value, ()), ())
+    text = ".".join(path)
+    return text if len(text) <= PATH_CHARS_MAX else text[:PATH_CHARS_MAX] + "…"
+
+
+def _find_infinities(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict):
+        for name, item in cast("dict[str, Any]", value).items():
+            yield from _find_infinities(item, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _find_infinities(item, (*path, str(index)))
+    elif isinstance(value, float) and math.isinf(value):
+        yield path
 
 
 def mend_text(text: str) -> str:

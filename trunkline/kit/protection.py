@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -28,6 +29,7 @@ from trunkline.playbook.scalars import text_of
 
 HASH_DEFAULT = "default"
 ESSENTIAL = ("messageId", "type", "app")  # without them an event is none
+NOTES_MAX = 50  # of one event
 PATHS_MAX = 100
 PARTS_MAX = 12
 PATH_LENGTH_MAX = 200
@@ -78,6 +80,37 @@ def protect_all(destination: Destination, events: Sequence[Mapped]) -> list[Mapp
     """Return events as a destination may see them."""
     protect = protector(destination)
     return list(events) if protect is None else [protect(event) for event in events]
+
+
+def protection_notes(mapped: Mapped, shown: Mapped) -> list[str]:
+    """Return a line for each field of an event that was taken out or hashed for a destination.
+
+    `shown` is the event as the destination may see it. Of a list that lost items their number is
+    told.
+    """
+    return [*islice(_differences(mapped.value, shown.value, ""), NOTES_MAX)]
+
+
+def _differences(was: Any, now: Any, path: str) -> Iterator[str]:
+    if was is now or was == now:
+        return
+    if isinstance(was, dict) and isinstance(now, dict):
+        named = cast("dict[str, Any]", now)
+        for key, value in cast("dict[str, Any]", was).items():
+            below = f"{path}.{key}" if path else key
+            if key in named:
+                yield from _differences(value, named[key], below)
+            else:
+                yield f"denied: {below} was taken out"
+    elif isinstance(was, list) and isinstance(now, list):
+        olds, news = cast("list[Any]", was), cast("list[Any]", now)
+        if len(olds) != len(news):
+            yield f"denied: {len(olds) - len(news)} items of {path} were taken out"
+            return
+        for number, (old, new) in enumerate(zip(olds, news, strict=True)):
+            yield from _differences(old, new, f"{path}.{number}")
+    else:
+        yield f"hashed: {path} (sha256, by hash_fields)"
 
 
 def _mapped(mapped: Mapped, value: dict[str, Any]) -> Mapped:

@@ -16,8 +16,9 @@ import msgspec
 from trunkline.kit.json_repair import JsonError, read_json
 
 MASK = "[redacted]"
+MASK_START = MASK[:-1]  # of a masked card too, whose last digits follow
 BODY_BYTES_MAX = 2048
-_CUT_MARK = "…".encode()
+CUT_MARK = "…".encode()
 _KEY_MAX = 256  # characters of a key that are looked at
 _TEXT_BYTES_MAX = 8192  # of what is no JSON only the beginning is looked at
 
@@ -92,7 +93,7 @@ def _hide_cards(text: str) -> str:
 
 def _mask_card(match: re.Match[str]) -> str:
     digits = [int(digit) for digit in match.group() if digit.isdigit()]
-    return f"{MASK[:-1]} …{match.group()[-4:]}]" if _passes_luhn(digits) else match.group()
+    return f"{MASK_START} …{match.group()[-4:]}]" if _passes_luhn(digits) else match.group()
 
 
 def _passes_luhn(digits: list[int]) -> bool:
@@ -103,5 +104,5 @@ def _passes_luhn(digits: list[int]) -> bool:
 def _cut(data: bytes, bytes_max: int) -> bytes:
     if len(data) <= bytes_max:
         return data
-    kept = data[: max(0, bytes_max - len(_CUT_MARK))].decode("utf-8", "ignore").encode()
-    return (kept + _CUT_MARK) if bytes_max >= len(_CUT_MARK) else kept
+    kept = data[: max(0, bytes_max - len(CUT_MARK))].decode("utf-8", "ignore").encode()
+    return (kept + CUT_MARK) if bytes_max >= len(CUT_MARK) else kept

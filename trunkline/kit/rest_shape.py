@@ -73,7 +73,7 @@ class _Shape:
         return Normalised(event, notes=tuple(self.notes))
 
     def _take_times(self) -> tuple[str, str]:
-        received = self.record.received_ms
+        received = self.record.came_ms
         given = parse_time_ms(self.rest.pop("time"))
         if given is not None and TIME_MIN_MS <= given <= received + AHEAD_MAX_MS:
             return format_ms(given), format_ms(given)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from trunkline.kit.json_repair import find_too_large
 from trunkline.kit.redact import redact_pair
 from trunkline.model import refusal
 from trunkline.model.event import JsonObject
@@ -240,7 +241,10 @@ def _check_message_id(case: Case) -> Complaint | None:
 
 
 def _check_numbers(case: Case) -> Complaint | None:
-    return complain(refusal.S2S_NUMBER, problem=case.too_large) if case.too_large else None
+    if not case.too_large:
+        return None
+    field = find_too_large(case.event)
+    return complain(refusal.S2S_NUMBER, field=field, problem=case.too_large)
 
 
 def _check_slug(case: Case) -> Complaint | None:

@@ -144,7 +144,8 @@ def _take_times(
     `timestamp = receivedAt − (sentAt − originalTimestamp)`, where the client's `timestamp` is the
     original one: Rudder's library for Node always writes `originalTimestamp`, the time of the call,
     and `timestamp` only where its user said when it happened. The batch's `sentAt` goes before the
-    event's: it was written last, when the batch left. What was imported keeps its own time.
+    event's: it was written last, when the batch left. What was imported keeps its own time, and
+    what was refused at first has the time that it had then.
     """
     stamped, original = _take_time(sent, "timestamp"), _take_time(sent, "originalTimestamp")
     own_sent = _take_time(sent, "sentAt")
@@ -152,7 +153,7 @@ def _take_times(
     sent_ms = own_sent if shared_sent is None else shared_sent
     original = original if stamped is None else stamped
     left_ms = None if record.historical else sent_ms
-    at, notes = _correct(original, left_ms, record.received_ms, shift_hours_max)
+    at, notes = _correct(original, left_ms, record.came_ms, shift_hours_max)
     return (format_ms(at), _format(original), _format(sent_ms)), notes
 
 

@@ -22,7 +22,8 @@ class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e", tag_field="re
 
     `body` is the event's own JSON object, `envelope` what stood beside it in a batch (`sentAt`,
     `context`, `integrations`) as a JSON object or empty. `user` is the lane that order is kept in.
-    `historical`: imported, with a time of its own that is never corrected.
+    `historical`: imported, with a time of its own that is never corrected. `refused_ms`: when it
+    had come and was refused, for what is sent again after that; else 0.
     """
 
     app: str
@@ -41,12 +42,35 @@ class AcceptedEvent(Struct, frozen=True, array_like=True, tag="e", tag_field="re
     body: bytes
     notes: tuple[str, ...] = ()
     historical: bool = False
+    refused_ms: int = 0
+
+    @property
+    def came_ms(self) -> int:
+        """When it came at first: what its sender's clock is compared with."""
+        return self.refused_ms or self.received_ms
+
+
+class Posting(Struct, frozen=True, array_like=True, tag="p", tag_field="record"):
+    """How a refused event came, so that it can be sent again: everything but itself and its key.
+
+    `headers` are those that decide something. `within` names the array of the body that it stood
+    in, "" where it was all of the body; `beside` is a JSON object of what stood beside that array.
+    `whole` is the redacted body where the one of the refusal was cut. Nothing here is secret.
+    """
+
+    path: str
+    headers: dict[str, str] = {}
+    within: str = ""
+    beside: bytes = b""
+    whole: bytes = b""
 
 
 class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r", tag_field="record"):
     """An event that was answered no, with a key that is known: its owner wants to see it.
 
     `body` is redacted and cut; `count` is above 1 where refusals came too fast to keep each.
+    `origin` is what it takes to send it again: how it came, or the record that the pipeline could
+    not shape; None where that is not known.
     """
 
     app: str
@@ -61,6 +85,7 @@ class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r", tag_field="
     message_id: str
     body: bytes
     count: int = 1
+    origin: Posting | AcceptedEvent | None = None
 
 
 Accepted = AcceptedEvent | AcceptedRefusal
@@ -77,7 +102,9 @@ class StoredEvent(Struct, frozen=True, array_like=True):
     """An event in EVENTS: its canonical JSON, and what is asked of it without decoding that.
 
     `origin_*` says which record of ACCEPTED it came from: the output is the commit point.
-    `snapshot` is the catalog snapshot of its acceptance.
+    `snapshot` is the catalog snapshot of its acceptance. `erased_ms`: when the event of a person
+    was erased; then nothing of it is left but what counts need (`kit/erasure.py`). Else 0.
+    `is_client`: it came with a Client key, which anybody can read from a page or an app.
     """
 
     origin_partition: int
@@ -98,11 +125,15 @@ class StoredEvent(Struct, frozen=True, array_like=True):
     event: bytes
     original: bytes
     notes: tuple[str, ...] = ()
+    erased_ms: int = 0
+    is_client: bool = False
 
 
+_GIVEN = "the sender's id is "
 _ENCODER = msgspec.msgpack.Encoder()
 _ACCEPTED = msgspec.msgpack.Decoder(Accepted)
 _STORED = msgspec.msgpack.Decoder(StoredEvent)
+_ORIGIN = msgspec.msgpack.Decoder(Posting | AcceptedEvent | None)
 
 encode_record = _ENCODER.encode
 
@@ -115,6 +146,21 @@ def decode_accepted(value: bytes) -> Accepted:
 def decode_stored(value: bytes) -> StoredEvent:
     """Return the record of EVENTS; `msgspec.DecodeError` where the bytes are not one."""
     return _STORED.decode(value)
+
+
+def decode_origin(value: bytes) -> Posting | AcceptedEvent | None:
+    """Return what it takes to send a refused event again; `msgspec.DecodeError` for other bytes."""
+    return _ORIGIN.decode(value)
+
+
+def note_given_id(given: str) -> str:
+    """Return the note of an event whose messageId is not what its sender called it."""
+    return _GIVEN + given
+
+
+def read_given_id(notes: tuple[str, ...]) -> str:
+    """Return what the sender called an event, where that is not its messageId; else ""."""
+    return next((note[len(_GIVEN) :] for note in notes if note.startswith(_GIVEN)), "")
 
 
 def partition_key(app: str, user: str) -> bytes:

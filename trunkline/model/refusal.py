@@ -106,7 +106,7 @@ S2S_NUMBER = ErrorRow(
     "s2s",
     "INVALID_PARAMETERS",
     403,
-    "a field holds a number that cannot be kept",
+    "{field} holds a number that cannot be kept",
     "{problem}",
 )
 S2S_SLUG_UNKNOWN = ErrorRow(
@@ -420,5 +420,37 @@ CUSTOM_NO_USER = ErrorRow(
 
 CUSTOM_ERRORS: list[ErrorRow] = [CUSTOM_METADATA, CUSTOM_NO_NAME, CUSTOM_NO_USER]
 
+# The script for pages: said in a comment, for who opens its address or the browser's console.
+SCRIPT_KEY = ErrorRow(
+    "analytics_js",
+    "unknown_key",
+    404,
+    "the write key in the address is not one of this server's, or its time is over",
+    "copy the key again from the app's API keys",
+)
+SCRIPT_SERVER_KEY = ErrorRow(
+    "analytics_js",
+    "server_key_in_browser",
+    403,
+    "the Server key {key} stands in the address of a script, where anyone can read it",
+    "rotate that key now, and use a Client key in pages",
+)
+SCRIPT_OFF = ErrorRow(
+    "analytics_js",
+    "analytics_js_off",
+    404,
+    "analytics.js is switched off for the app {app}",
+    "set analytics_js.enabled in the workspace file",
+)
+SCRIPT_FILE = ErrorRow(
+    "analytics_js",
+    "not_found",
+    404,
+    "this server has no such file",
+    "load the script again: its parts have other names in another version",
+)
+
+SCRIPT_ERRORS: list[ErrorRow] = [SCRIPT_KEY, SCRIPT_SERVER_KEY, SCRIPT_OFF, SCRIPT_FILE]
+
 # The order is the reference page's. Each protocol's rows stand in the order of its checks.
-ERRORS: list[ErrorRow] = [*S2S_ERRORS, *TRACKING_ERRORS, *CUSTOM_ERRORS]
+ERRORS: list[ErrorRow] = [*S2S_ERRORS, *TRACKING_ERRORS, *CUSTOM_ERRORS, *SCRIPT_ERRORS]

@@ -90,6 +90,15 @@ REST_BUSINESS = ErrorRow(
     "send it from a back end with a Server key, or send an action",
 )
 
+# Of the paths that are for back ends alone: bulk, reads.
+REST_SERVER_ONLY = ErrorRow(
+    "rest",
+    "server_key_needed",
+    403,
+    "this needs a Server key, and {key} is a Client key",
+    "ask from a back end, with a Server key",
+)
+
 
 def _shared(row: ErrorRow) -> ErrorRow:
     return msgspec.structs.replace(row, protocol="rest")

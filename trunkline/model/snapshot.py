@@ -74,6 +74,20 @@ class S2S(Struct, frozen=True):
     allowed_ips: tuple[str, ...] = ()
 
 
+class AnalyticsJs(Struct, frozen=True):
+    """What pages get of an app: the script, the server's cookie, and another way past a blocker."""
+
+    enabled: bool = True
+    cookie: bool = True
+    second_path: bool = True
+
+
+class ProfileSettings(Struct, frozen=True):
+    """Whether it is kept of an app who its users are."""
+
+    enabled: bool = True
+
+
 class Filter(Struct, frozen=True, rename={"except_": "except"}):
     """Which events a destination gets. Empty means all; names ignore case and spacing."""
 
@@ -132,6 +146,8 @@ class App(Struct, frozen=True, dict=True):
     events: tuple[EventDefinition, ...]
     destinations: tuple[Destination, ...]
     suppressed: bytes = b""
+    analytics_js: AnalyticsJs = AnalyticsJs()
+    profiles: ProfileSettings = ProfileSettings()
 
     @cached_property
     def events_by_slug(self) -> dict[str, EventDefinition]:

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import cast
 
 from trunkline.kit.clock import Clock
-from trunkline.model.record import ACCEPTED, EVENTS, AcceptedEvent, AcceptedRefusal
+from trunkline.kit.erasure import Person, mentions
+from trunkline.model.record import (
+    ACCEPTED,
+    EVENTS,
+    AcceptedEvent,
+    AcceptedRefusal,
+    encode_record,
+)
 from trunkline.pipeline.judge import MINUTE_MS, Verdicts
-from trunkline.state.db import checkpoint, open_writer
+from trunkline.state.db import checkpoint, open_writer, wipe
 from trunkline.state.ids import DAY_MS, Mark
 from trunkline.state.pipeline import MIGRATIONS
 
@@ -26,7 +33,7 @@ SAMPLE = 100  # past `refused_max`, one refusal in so many is kept, in place of 
 CHUNK_ROWS = 1000  # removed at a time, so that a step never waits long
 
 _REFUSED_COLUMNS = (
-    "app, at_ms, protocol, key, address, request_id, code, message, message_id, body, count"
+    "app, at_ms, protocol, key, address, request_id, code, message, message_id, body, count, origin"
 )
 
 
@@ -124,6 +131,35 @@ class Books:
         """Bring everything to the disk; False where a reader was in the way of a part."""
         return checkpoint(self._db)
 
+    def erase(self, person: Person, message_ids: Sequence[str]) -> tuple[int, int]:
+        """Blank refused events that name a person, forget repeats of theirs; return how many.
+
+        Refused events were not understood, so one is theirs where one of their ids stands in it.
+        """
+        hints = person.hints()
+        rows = self._db.execute(
+            "SELECT id, message, message_id, body, origin FROM refused WHERE app=?", (person.app,)
+        )
+        refused = [(int(row[0]),) for row in list(rows) if _mentions(row[1:], hints)]
+        before = self._db.total_changes()
+        with self._db:
+            self._db.executemany(
+                "UPDATE refused SET address='', request_id='', message='erased', message_id='',"
+                " body=x'', origin=NULL WHERE id=?",
+                refused,
+            )
+            self._db.executemany(
+                "DELETE FROM twin WHERE app=? AND message_id=?",
+                [(person.app, message_id) for message_id in message_ids],
+            )
+        repeats = self._db.total_changes() - before - len(refused)
+        self._twins -= repeats
+        return len(refused), repeats
+
+    def wipe(self) -> bool:
+        """Leave nothing of what was deleted on the disk; False: a reader is in the way."""
+        return wipe(self._db)
+
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
@@ -159,10 +195,11 @@ class Books:
                     (r.app,),
                 )
             self._db.execute(
-                f"INSERT INTO refused ({_REFUSED_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                f"INSERT INTO refused ({_REFUSED_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     r.app, r.received_ms, r.protocol, r.key, r.address, r.request_id, r.code,
                     r.message, r.message_id, r.body, r.count,
+                    None if r.origin is None else encode_record(r.origin),
                 ),
             )  # fmt: skip
 
@@ -219,3 +256,8 @@ class Books:
                 bindings,
             )
             self._twins -= self._db.changes()
+
+
+def _mentions(values: Sequence[object], hints: Sequence[bytes]) -> bool:
+    parts = [each if isinstance(each, bytes) else str(each or "").encode() for each in values]
+    return any(mentions(part, hints) for part in parts)

@@ -16,24 +16,32 @@ counted, not put out again. The same happens, without a crash, where a step fail
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from concurrent.futures import Future
+from typing import Literal, TypeVar
 
 import apsw
 
 from trunkline.kit.clock import Clock
+from trunkline.kit.erasure import NotYet, Person
 from trunkline.kit.eventlog import EventLog, Fetched, LogFailure
 from trunkline.kit.protocol import Protocol
 from trunkline.kit.settings import PipelineSettings
 from trunkline.model.record import Accepted, AcceptedEvent
 from trunkline.model.snapshot import Snapshot
 from trunkline.pipeline import judge
+from trunkline.pipeline.books import Books
 from trunkline.pipeline.recovery import Parts, recover, replay
 from trunkline.pipeline.upkeep import Upkeep
 from trunkline.state.home import Home
 from trunkline.telemetry import pipeline as telemetry
 
+T = TypeVar("T")
+
+ASK_SECONDS = 30.0
+ASK_LOOK_SECONDS = 0.2
 WAIT_SECONDS = 0.5  # the bell wakes us; this bounds how long a stop may take
 CATALOG_SECONDS = 5.0  # every process has a change of the catalog within two
 _CATALOG_POLL_SECONDS = 0.02
@@ -74,6 +82,8 @@ class Pipeline:
         self._parts: Parts | None = None
         self._is_unsure = False  # an append failed: it may be in EVENTS all the same
         self._catalog_given_up = -1  # a snapshot that was waited for and did not come
+        self._has_ended = False
+        self._asked: queue.SimpleQueue[Callable[[Books], None]] = queue.SimpleQueue()
         self._failures = 0
         self._false_rings = 0
 
@@ -107,13 +117,48 @@ class Pipeline:
             self._let_go()
             raise
 
+    def erase(self, person: Person, message_ids: Sequence[str]) -> tuple[int, int]:
+        """Erase a person from the books; `message_ids` are their events'. Returns how many refused
+        events and repeats that were.
+
+        Done between two steps; blocking, for another thread. Raises `NotYet`.
+        """
+        return self._ask(lambda books: books.erase(person, message_ids))
+
+    def wipe(self) -> bool:
+        """Leave nothing of what was deleted in the file; False: a reader is there. As `erase`."""
+        return self._ask(Books.wipe)
+
+    def _ask(self, work: Callable[[Books], T]) -> T:
+        asked: Future[T] = Future()
+
+        def do(books: Books) -> None:
+            if asked.set_running_or_notify_cancel():
+                try:
+                    asked.set_result(work(books))
+                except Exception as error:  # it is raised where it was asked
+                    asked.set_exception(error)
+
+        self._asked.put(do)
+        deadline = self._clock.monotonic() + ASK_SECONDS
+        while self._clock.monotonic() < deadline and not self._has_ended:
+            try:
+                return asked.result(ASK_LOOK_SECONDS)
+            except TimeoutError:
+                continue
+        asked.cancel()
+        raise NotYet("the pipeline did not come to it, or was told to stop")
+
     def run(self, stop: threading.Event) -> None:
         """Take records through until told to stop. Blocking; for a thread of its own."""
+        self._has_ended = False
         while not stop.is_set():
+            self._do_asked()
             pause = self._try_step()
             end = self._clock.monotonic() + pause
             while not stop.is_set() and (left := end - self._clock.monotonic()) > 0:
                 self._clock.pause(min(left, WAIT_SECONDS))
+        self._has_ended = True
 
     def sync(self) -> bool:
         """Bring the state to the disk and let go of what is not needed; False: try again later."""
@@ -122,6 +167,10 @@ class Pipeline:
     def close(self) -> None:
         """Let go of everything. What was taken through is saved already."""
         self._let_go()
+
+    def _do_asked(self) -> None:
+        while self._parts is not None and not self._asked.empty():
+            self._asked.get()(self._parts.books)
 
     def _step(self, parts: Parts, snapshot: Snapshot) -> int:
         if self._is_unsure:

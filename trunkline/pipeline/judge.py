@@ -14,10 +14,16 @@ import msgspec
 
 from trunkline.kit.eventlog import Fetched, Record
 from trunkline.kit.protocol import Protocol
-from trunkline.model.record import Accepted, AcceptedEvent, AcceptedRefusal, decode_accepted
+from trunkline.model.record import (
+    Accepted,
+    AcceptedEvent,
+    AcceptedRefusal,
+    decode_accepted,
+    read_given_id,
+)
 from trunkline.model.snapshot import App, Snapshot
 from trunkline.pipeline.shape import shape
-from trunkline.state.ids import DAY_MS, IdEntry, id_key
+from trunkline.state.ids import DAY_MS, IdEntry, given_key, id_key
 
 UNPROCESSABLE = "unprocessable"
 DEDUPE_DAYS = 7.0  # of an app that was removed
@@ -42,12 +48,14 @@ class Verdicts:
     """What a step comes to, gathered before anything is written.
 
     `outputs` go to EVENTS, in this order; `ids` are their keys, each with its origin and receipt.
+    `given` are the keys of what senders called them, each with its place in `outputs`.
     """
 
     def __init__(self) -> None:
         self.ledger: defaultdict[LedgerKey, int] = defaultdict(int)
         self.outputs: list[Record] = []
         self.ids: list[tuple[bytes, int, int, int]] = []
+        self.given: list[tuple[bytes, int]] = []
         self.refused: list[AcceptedRefusal] = []
         self.twins: list[tuple[AcceptedEvent, int, int]] = []
         self.defects: list[Defect] = []
@@ -55,10 +63,11 @@ class Verdicts:
 
     def entries_at(self, offsets: Sequence[int]) -> list[tuple[bytes, IdEntry]]:
         """Return the ids with the offsets that EVENTS gave their records."""
-        return [
+        entries = [
             (key, IdEntry(partition, origin, 0, offset, received_ms))
             for (key, partition, origin, received_ms), offset in zip(self.ids, offsets, strict=True)
         ]
+        return entries + [(key, entries[place][1]) for key, place in self.given]
 
 
 def decode(batch: Sequence[Fetched]) -> list[Accepted | str]:
@@ -144,6 +153,8 @@ class Judge:
             self._give_up(fetched, record.app, record, f"{type(error).__name__}: {error}")
             return
         self._earlier[key] = record.received_ms
+        if record.notes and (given := read_given_id(record.notes)):
+            self.verdicts.given.append((given_key(record.app, given), len(self.verdicts.outputs)))
         self.verdicts.outputs.append(output)
         self.verdicts.ids.append((key, fetched.partition, fetched.offset, record.received_ms))
         self._count(record, "accepted")
@@ -186,5 +197,6 @@ class Judge:
                 message=error[:_ERROR_CHARS_MAX],
                 message_id=record.message_id if record else "",
                 body=record.body if record else fetched.record.value,
+                origin=record,
             )
         )

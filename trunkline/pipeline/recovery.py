@@ -18,10 +18,10 @@ from msgspec import Struct
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import Appender, EventLog, Fetched, Reader
 from trunkline.kit.settings import PipelineSettings
-from trunkline.model.record import ACCEPTED, EVENTS, decode_stored
+from trunkline.model.record import ACCEPTED, EVENTS, decode_stored, read_given_id
 from trunkline.pipeline.books import Books
 from trunkline.state.home import Home
-from trunkline.state.ids import IdEntry, IdIndex, id_key
+from trunkline.state.ids import IdEntry, IdIndex, given_key, id_key
 from trunkline.telemetry import pipeline as telemetry
 
 GROUP = "pipeline"
@@ -131,4 +131,6 @@ def _entries_of(batch: Sequence[Fetched]) -> list[tuple[bytes, IdEntry]]:
         place = (fetched.partition, fetched.offset, stored.received_ms)
         entry = IdEntry(stored.origin_partition, stored.origin_offset, *place)
         entries.append((id_key(stored.app, stored.message_id), entry))
+        if stored.notes and (given := read_given_id(stored.notes)):
+            entries.append((given_key(stored.app, given), entry))
     return entries

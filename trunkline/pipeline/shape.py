@@ -60,6 +60,7 @@ def shape(
         encode_event(event, shaped.extra),
         record.body,
         notes,
+        is_client=record.is_client,
     )
     key = partition_key(record.app, record.user)
     return Record(key, encode_record(stored), fetched.record.stamp)

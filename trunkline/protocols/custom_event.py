@@ -26,6 +26,7 @@ from trunkline.kit.custom_shape import (
     shape_custom,
 )
 from trunkline.kit.json_repair import JsonError, read_json
+from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.tracking_checks import EVENT_BYTES_MAX, Problem, problem
 from trunkline.kit.tracking_intake import (
@@ -73,6 +74,8 @@ class CustomEventProtocol(Protocol):
         metadata = merge_metadata(*read.places)
         fault = read.fault or check_metadata(metadata)
         intake.envelope = _encode(metadata)
+        header = {METADATA_HEADER.lower(): intake.envelope.decode()}
+        intake.posted = PostedAs(request, headers=header)
         intake.judge(0, build_event(metadata, read.value), read.kept, "track", fault)
         return intake.close_single()
 

@@ -21,8 +21,10 @@ from msgspec import Raw, Struct
 
 from trunkline.kit.batch_body import Unreadable, read_event
 from trunkline.kit.json_repair import JsonError, mend_text, read_json
+from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.redact import redact
+from trunkline.kit.rest_access import error_answer, failure_answer, find_grant
 from trunkline.kit.rest_batch import Parts, Sender, cut_request, read_sender
 from trunkline.kit.rest_checks import Checked, check_message, content_id
 from trunkline.kit.rest_shape import shape_message
@@ -35,10 +37,10 @@ from trunkline.kit.tracking_checks import (
     problem,
     read_id,
 )
-from trunkline.kit.write_keys import Grant, Keyring
+from trunkline.kit.write_keys import Grant
 from trunkline.model import refusal_rest
 from trunkline.model.event import JsonObject, lane_of
-from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.record import AcceptedEvent, AcceptedRefusal, note_given_id
 from trunkline.model.snapshot import App, Snapshot
 
 WIRE_BYTES_MAX = 512 * 1024
@@ -82,17 +84,14 @@ class RestProtocol(Protocol):
         """Judge a request. Never raises for what the client sent."""
         if request.route.path == _IDENTITY_PATH:
             return Decoded(_tell_identity(request.body))
-        grant = _find_grant(request, snapshot)
+        grant = find_grant(request, snapshot)
         if isinstance(grant, Problem):
-            return Decoded(_error_answer(grant))  # nobody's: whoever sends these may be anybody
+            return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
         return _Intake(request, snapshot, grant).take_all()
 
     def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
         """Say a failure with every field that some client parses."""
-        seconds = failure.retry_after_seconds
-        headers = () if seconds is None else (("Retry-After", str(int(seconds))),)
-        body = _error_body(failure.code, failure.sentence, "")
-        return Answer(failure.status, body, headers=headers)
+        return failure_answer(failure)
 
     def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:
         """Shape a stored message into a canonical event. Pure in record and app."""
@@ -109,6 +108,7 @@ class _Intake:
         self._accepted: list[AcceptedEvent] = []
         self._refused: list[AcceptedRefusal] = []
         self._rejected: list[Rejected] = []
+        self._posted = PostedAs(request)
         agent = request.headers.get("user-agent", "")[:USER_AGENT_MAX]
         self._user_agent = agent if agent.isascii() else mend_text(agent)
 
@@ -124,6 +124,7 @@ class _Intake:
         sender = self._read_sender(parts)
         if isinstance(sender, Problem):
             return self._refuse_request(sender, count)
+        self._posted = PostedAs(self._request, within="messages", beside=_encode(parts.beside))
         for index, raw in enumerate(parts.messages):
             self._take(index, raw, sender)
         success = _Success("success", len(self._accepted), self._rejected)
@@ -174,7 +175,7 @@ class _Intake:
                 request.request_id,
                 sender.envelope,
                 body,
-                (f"the sender's id is {checked.given_id}",),
+                (note_given_id(checked.given_id),),
             )
         )
 
@@ -192,9 +193,10 @@ class _Intake:
         used = (grant.presented,) if grant.problem is None else ()
         leaked = (grant.presented,) if grant.is_leak else ()
         refused = (self._tell(found, data, "", count),)
-        return Decoded(_error_answer(found), (), refused, used, leaked)
+        return Decoded(error_answer(found), (), refused, used, leaked)
 
     def _tell(self, found: Problem, data: bytes, message_id: str, count: int) -> AcceptedRefusal:
+        shown = redact(data) if data else b""
         return AcceptedRefusal(
             app=self._grant.app.id,
             protocol=RestProtocol.name,
@@ -206,20 +208,10 @@ class _Intake:
             code=found.code,
             message=found.message,
             message_id=message_id,
-            body=redact(data) if data else b"",
+            body=shown,
             count=count,
+            origin=self._posted.note(data, shown) if data else None,
         )
-
-
-def _find_grant(request: Request, snapshot: Snapshot) -> Grant | Problem:
-    """Return the key of the request, if it is one of the app that the request names."""
-    for header in ("X-Application-Id", "X-API-Key"):
-        if not request.headers.get(header.lower(), "").strip():
-            return problem(refusal_rest.REST_NO_KEY, header=header)
-    grant = Keyring(request, snapshot).find(request.headers["x-api-key"].strip())
-    if grant is None or grant.app.id != request.headers["x-application-id"].strip():
-        return problem(refusal_rest.REST_KEY)
-    return grant
 
 
 def _tell_identity(body: bytes) -> Answer:
@@ -242,24 +234,4 @@ def _tell_identity(body: bytes) -> Answer:
 
 def _explain_identity(came: str) -> Answer:
     row = refusal_rest.REST_IDENTITY
-    return _error_answer(problem(row, came=came, limit=str(SDK_ID_MAX)))
-
-
-def _error_answer(found: Problem) -> Answer:
-    return Answer(found.status, _error_body(found.code, found.message, found.hint))
-
-
-def _error_body(code: str, message: str, details: str) -> bytes:
-    """Write an error. A mistyped path of the tracking API may land here, so its fields are too."""
-    return _encode(
-        {
-            "status": "error",
-            "success": False,
-            "code": code,
-            "message": message,
-            "error": {"code": code, "message": message},
-            "Error": code,
-            "Message": message,
-            "Details": details,
-        }
-    )
+    return error_answer(problem(row, came=came, limit=str(SDK_ID_MAX)))

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from trunkline.kit.json_repair import JsonError, mend_text, read_json
+from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import (
     Answer,
     Decoded,
@@ -163,7 +164,7 @@ class S2SProtocol(Protocol):
             event=definition.name if definition else slug,
             user_id=user,
             anonymous_id=user,
-            timestamp=given_time or received_at,
+            timestamp=given_time or format_ms(record.came_ms),
             original_timestamp=given_time,
             received_at=received_at,
             properties=properties or UNSET,
@@ -322,6 +323,7 @@ def _refuse(
     complaint: Complaint,
     given: Any = "",
 ) -> Decoded:
+    shown = redact(request.body)
     record = AcceptedRefusal(
         app=app.id,
         protocol="s2s",
@@ -333,7 +335,8 @@ def _refuse(
         code=complaint.row.code,
         message=complaint.text,
         message_id=given[:MESSAGE_ID_MAX] if isinstance(given, str) else "",
-        body=redact(request.body),
+        body=shown,
+        origin=PostedAs(request).note(request.body, shown),
     )
     # From an address that is not allowed it is presented, not used.
     used = () if complaint.row in _NOT_ADMITTED else ((app.id, key.digest),)

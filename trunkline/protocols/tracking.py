@@ -22,6 +22,8 @@ from typing import Any, ClassVar, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from trunkline.kit.page_script import page_settings
+from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.tracking_checks import Problem, problem
 from trunkline.kit.tracking_intake import (
@@ -51,7 +53,13 @@ _PATH_TYPES: dict[str, EventType] = {
 _BEACON_PATH = (
     "/beacon/v1/batch"  # RudderStack's, for pages that are closing; the key is in its query
 )
-_BATCH_PATHS = ("/v1/batch", "/v1/b", "/v1/import", "/batch", "/b", "/import", _BEACON_PATH)
+# Ways in that say nothing of what they are for, which pages use where a blocker stops the others.
+_SHORT_PATH = "/s/e"  # one event, of the type that it names
+_SHORT_BATCH_PATH = "/s/b"
+_BATCH_PATHS = (
+    *("/v1/batch", "/v1/b", "/v1/import", "/batch", "/b", "/import"),
+    *(_BEACON_PATH, _SHORT_BATCH_PATH),
+)
 _SOURCE_PATH = "/sourceConfig"
 _SETTINGS_PATHS = ("/v1/projects/{writeKey}/settings", "/projects/{writeKey}/settings")
 _HOST = re.compile(
@@ -63,6 +71,7 @@ _DOTS_MAX = 15  # deeper names keep their dots
 
 _encode = msgspec.json.Encoder().encode
 _NO_KEY = problem(refusal.TRACKING_NO_KEY)
+_SETTINGS_CACHING = (("Cache-Control", "public, max-age=60"),)
 _PIXEL = Answer(200, _GIF, "image/gif", (("Cache-Control", "no-store"),))
 
 
@@ -80,6 +89,7 @@ class TrackingProtocol(Protocol):
     routes: ClassVar[Sequence[Route]] = (
         *(Route("POST", p, WIRE_BYTES_MAX, INFLATED_BYTES_MAX) for p in _PATH_TYPES),
         *(Route("POST", p, WIRE_BYTES_MAX, INFLATED_BYTES_MAX) for p in _BATCH_PATHS),
+        Route("POST", _SHORT_PATH, WIRE_BYTES_MAX, INFLATED_BYTES_MAX),
         Route("POST", "/v1/m", WIRE_BYTES_MAX, INFLATED_BYTES_MAX),
         Route("GET", _PIXEL_PREFIX + "{type}", 0, 0),
         *(Route("GET", p, 0, 0) for p in _SETTINGS_PATHS),
@@ -91,7 +101,7 @@ class TrackingProtocol(Protocol):
         # one id, and the pipeline would take the second one for a duplicate.
         self._speaker = Speaker(self.name, dice or random.SystemRandom())
         self._handlers: dict[str, Callable[[Request, Snapshot], Decoded]] = {
-            **dict.fromkeys(_PATH_TYPES, self._take_single),
+            **dict.fromkeys((*_PATH_TYPES, _SHORT_PATH), self._take_single),
             **dict.fromkeys(_BATCH_PATHS, self._take_batch),
             **dict.fromkeys(_SETTINGS_PATHS, _tell_settings),
             _SOURCE_PATH: _tell_source,
@@ -114,15 +124,19 @@ class TrackingProtocol(Protocol):
         return shape_record(record, app)
 
     def _take_single(self, request: Request, snapshot: Snapshot) -> Decoded:
-        return take_single(request, snapshot, self._speaker, _PATH_TYPES[request.route.path])
+        return take_single(
+            request, snapshot, self._speaker, _PATH_TYPES.get(request.route.path, "")
+        )
 
     def _take_batch(self, request: Request, snapshot: Snapshot) -> Decoded:
         return take_batch(request, snapshot, self._speaker)
 
     def _take_pixel(self, request: Request, snapshot: Snapshot) -> Decoded:
+        kind = request.params["type"]
         intake = Intake(request, snapshot, self._speaker)
+        intake.posted = PostedAs(request, path=f"/v1/{kind}")
         intake.open()
-        intake.take(0, _read_pixel(request.query), request.params["type"])
+        intake.take(0, _read_pixel(request.query), kind)
         decoded = intake.close_single()
         return msgspec.structs.replace(decoded, answer=_PIXEL)
 
@@ -143,7 +157,7 @@ def _tell_settings(request: Request, snapshot: Snapshot) -> Decoded:
     if isinstance(found, Problem):
         return _end_asking(error_answer(found), keys)
     settings = _settings_of(write_key, request.headers.get("host", ""))
-    return _end_asking(Answer(200, _encode(settings)), keys)
+    return _end_asking(Answer(200, _encode(settings), headers=_SETTINGS_CACHING), keys)
 
 
 def _tell_source(request: Request, snapshot: Snapshot) -> Decoded:
@@ -182,27 +196,9 @@ def _source_of(app: App) -> JsonObject:
 
 
 def _settings_of(write_key: str, host: str) -> JsonObject:
-    """Return the document that browser and mobile libraries start from.
-
-    A second name in `integrations` makes the browser's library fetch code from elsewhere; without
-    `metrics` it posts measurements of itself.
-    """
+    """Return the document that browser and mobile libraries start from."""
     told = host if _HOST.fullmatch(host) else "localhost"
-    service: JsonObject = {
-        "apiKey": write_key,
-        "apiHost": f"{told}/v1",
-        "unbundledIntegrations": [],
-        "addBundledMetadata": True,
-        "maybeBundledConfigIds": {},
-    }
-    return {
-        "integrations": {"Segment.io": service},
-        "plan": {"track": {"__default": {"enabled": True}}},
-        "metrics": {"sampleRate": 0},
-        "legacyVideoPluginsEnabled": False,
-        "remotePlugins": [],
-        "enabledMiddleware": {},
-    }
+    return page_settings(write_key, told)
 
 
 def _read_pixel(query: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Lists for people: dead letters, refused events, and the state of destinations."""
+"""Lists for people: dead letters, and the state of destinations."""
 
 from __future__ import annotations
 
@@ -48,23 +48,6 @@ class LetterContent(Struct, frozen=True):
     at_ms: int
     event: Mapped
     failure: FailureLine | None
-
-
-class Refused(Struct, frozen=True, rename="camel"):
-    """An event that the gateway did not accept. `count` above 1: they came too fast to keep."""
-
-    id: int
-    app: str
-    at: str
-    protocol: str
-    key: str
-    address: str
-    request_id: str
-    code: str
-    message: str
-    message_id: str
-    body: str
-    count: int
 
 
 class DestinationState(Struct, frozen=True, rename="camel"):
@@ -148,27 +131,6 @@ def _last_attempt_ms(db: apsw.Connection, uid: int, offset: int) -> int | None:
         (uid, offset // BUCKET),
     )
     return next((int(at_ms) for at_ms, packed in rows if offset in unpack_offsets(packed)), None)
-
-
-def list_refused(home: Home, app: str | None, limit: int, id_: int | None = None) -> list[Refused]:
-    """Return what was refused, newest first; with `id_` that one."""
-    with reading(home, "pipeline") as db:
-        if db is None:
-            return []
-        rows = db.execute(
-            "SELECT id, app, at_ms, protocol, key, address, request_id, code, message, message_id,"
-            " body, count FROM refused WHERE (:app IS NULL OR app=:app)"
-            " AND (:id IS NULL OR id=:id) ORDER BY id DESC LIMIT :limit",
-            {"app": app, "id": id_, "limit": limit},
-        )
-        return [
-            Refused(
-                id_, name, format_ms(at), protocol, key, address, request, code, message,
-                message_id, bytes(body).decode("utf-8", "replace"), count,
-            )
-            for id_, name, at, protocol, key, address, request, code, message, message_id, body,
-            count in rows
-        ]  # fmt: skip
 
 
 def list_destinations(home: Home, log: EventLog, snapshot: Snapshot) -> list[DestinationState]:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from trunkline.kit.destination import Attempt, Mapped
 from trunkline.kit.eventlog import EventLog
-from trunkline.kit.protection import protect_all
+from trunkline.kit.protection import protect_all, protection_notes
 from trunkline.kit.times import format_ms, parse_time_ms
 from trunkline.model.record import EVENTS, StoredEvent, decode_stored
 from trunkline.model.snapshot import App, Snapshot
@@ -111,12 +111,14 @@ class Tracer:
         self._snapshot = snapshot
         self._renderer = Renderer(kinds, finder(home), make_workshop)
 
-    def trace(self, message_id: str) -> list[Trace]:
-        """Return the story of each event with this id: one for each app that has it."""
+    def trace(self, message_id: str, only: str | None = None) -> list[Trace]:
+        """Return the story of each event with this id: one for each app, or of one app alone."""
         reader = IdReader(self._home.ids_folder)
         stories: list[Trace] = []
         try:
             for app in self._snapshot.apps:
+                if only not in (None, app.id):
+                    continue
                 entry = reader.find(app.id, message_id)
                 if entry is not None:
                     place = (entry.events_partition, entry.events_offset)
@@ -128,11 +130,18 @@ class Tracer:
     def _tell(self, app: App, message_id: str, place: tuple[int, int]) -> Trace:
         fetched = self._log.fetch(EVENTS, *place)
         stored = decode_stored(fetched.record.value) if fetched else None
+        message_id = stored.message_id if stored else message_id  # it may be what the sender gave
         destinations = self._destinations(app, place[1], stored)
         if stored is None:
             note = "The event is older than the log keeps; only what became of it is left."
             return Trace(message_id, app.id, [], None, destinations, note)
         at = {"partition": place[0], "offset": place[1]}
+        if stored.erased_ms:
+            note = f"Erased at {format_ms(stored.erased_ms)}; only what became of it is left."
+            stages = [
+                Stage("received", format_ms(stored.received_ms), {"protocol": stored.protocol})
+            ]
+            return Trace(message_id, app.id, stages, None, destinations, note)
         stages = [
             _received(stored),
             _checked(stored),
@@ -329,7 +338,10 @@ class _Teller:
         events = [event for offset in self._offsets if (event := self._mapped(offset))]
         if len(events) != len(self._offsets):
             return Rendered(None)
+        own = self._offsets.index(self._offset)
+        whole = events[own]
         events = protect_all(self._destination, events)
+        kept_back = protection_notes(whole, events[own])
         at_ms = parse_time_ms(attempt.at) or 0
         shaped, note = self._renderer.shape(self._destination, attempt.revision, events, at_ms)
         if note:
@@ -344,13 +356,13 @@ class _Teller:
         made = self._renderer.request(
             self._destination, sent, Attempt(at_ms, attempt.number, name, attempt.delivery_id)
         )
-        return made._replace(changes=self._own_changes(events, sent, made, attempt.revision))
+        changes = self._own_changes(whole.message_id, sent, made, attempt.revision)
+        return made._replace(changes=[kept_back, *changes])
 
     def _own_changes(
-        self, events: Sequence[Mapped], sent: Sequence[Mapped], made: Rendered, revision: int
+        self, own: str, sent: Sequence[Mapped], made: Rendered, revision: int
     ) -> list[list[str]]:
-        """Return what was changed of this event alone; others may have shared its request."""
-        own = events[self._offsets.index(self._offset)].message_id
+        """Return what was changed of one event alone; others may have shared its request."""
         hashed = self._renderer.hashed(self._destination, revision, sent)
         changed = made.changes or [()] * len(sent)
         return [
@@ -364,6 +376,8 @@ class _Teller:
         if fetched is None:
             return None
         stored = decode_stored(fetched.record.value)
+        if stored.erased_ms:
+            return None
         return Mapped(
             stored.message_id, stored.app, stored.user, stored.type, stored.name, stored.event
         )

@@ -67,6 +67,15 @@ def id_key(app: str, message_id: str) -> bytes:
     return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
 
 
+def given_key(app: str, given: str) -> bytes:
+    """Return what an event is found by that its sender called otherwise than its messageId is.
+
+    Never that of a messageId: a trace asks for it, duplicates are not judged by it.
+    """
+    text = f"{app}\0{given}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=KEY_BYTES, person=b"given id").digest()
+
+
 class IdFile:
     """The one writer of a file."""
 

@@ -1,5 +1,7 @@
 """The index of ids: which record of EVENTS an (app, messageId) became. For duplicates and traces.
 
+An event whose sender called it otherwise than its messageId is found by that, too (`given_key`).
+
 It is a cache of EVENTS. The pipeline puts ids here after their append returned, without a sync; a
 power loss may take the last of them back, file by file. So each file says how far it covers EVENTS,
 the pipeline's state says how far each file should, and where they differ EVENTS is read again
@@ -24,12 +26,13 @@ from trunkline.state.id_file import (
     IdEntry,
     IdFile,
     IdFileReader,
+    given_key,
     id_key,
 )
 from trunkline.state.id_filter import SLOTS, IdFilter
 from trunkline.telemetry import pipeline as telemetry
 
-__all__ = ["FileName", "IdEntry", "IdIndex", "IdReader", "Mark", "id_key"]
+__all__ = ["FileName", "IdEntry", "IdIndex", "IdReader", "Mark", "given_key", "id_key"]
 
 DAY_MS = 86_400_000
 FILE_IDS_MAX = 2_000_000  # 70 MB; in larger ones the ids that settle together share no pages
@@ -227,8 +230,13 @@ class IdReader:
         self._files: dict[Path, IdFileReader] = {}
 
     def find(self, app: str, message_id: str) -> IdEntry | None:
-        """Return where an id is, the newest where it came again after the window; else None."""
-        key = id_key(app, message_id)
+        """Return where an id is, the newest where it came again after the window; else None.
+
+        A messageId first; else the newest event that its sender gave this id.
+        """
+        return self._find(id_key(app, message_id)) or self._find(given_key(app, message_id))
+
+    def _find(self, key: bytes) -> IdEntry | None:
         paths = [path for _, path in sorted(_files_of(self._folder), reverse=True)]
         for path in paths:
             if path not in self._files:

@@ -13,10 +13,12 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
-from trunkline.kit.eventlog import Fetched, LogFailure
+from trunkline.kit.clock import Clock
+from trunkline.kit.eventlog import Fetched, LogFailure, Record
+from trunkline.state.rewriting import Manner, replace_records, search_segment, sweep_copies
 from trunkline.state.segment import (
     NO_STAMP,
     SIDE_FILES,
@@ -33,15 +35,14 @@ _OPEN_MAX = 8  # segments a process keeps open for single look-ups
 class Shelf:
     """Opens segments for reading and keeps the last few open. May be used from any thread."""
 
-    def __init__(self, sync: str, vfs: str | None) -> None:
-        self._sync = sync
-        self._vfs = vfs
+    def __init__(self, sync: str, vfs: str | None, clock: Clock) -> None:
+        self._manner = Manner(sync, vfs, clock)
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[Path, bool], SegmentReader] = OrderedDict()
 
     def open(self, path: Path, is_closed: bool) -> SegmentReader | None:
         """Open a segment for the caller alone; None where it is gone or not made yet."""
-        return open_reader(path, is_closed, self._sync, self._vfs)
+        return open_reader(path, is_closed, self._manner.sync, self._manner.vfs)
 
     @contextlib.contextmanager
     def borrow(self, path: Path, is_closed: bool) -> Generator[SegmentReader | None]:
@@ -55,6 +56,11 @@ class Shelf:
             self._drop((path, True))
             self._drop((path, False))
 
+    def replace(self, folder: Path, path: Path, records: Mapping[int, Record]) -> None:
+        """Replace records of a segment for good."""
+        self.drop(path)
+        replace_records(folder, path, records, self._manner)
+
     def close(self) -> None:
         """Close what is open."""
         with self._lock:
@@ -63,6 +69,8 @@ class Shelf:
 
     def _keep(self, path: Path, is_closed: bool) -> SegmentReader | None:
         key = (path, is_closed)
+        if key in self._open and self._open[key].was_replaced():
+            self._drop(key)
         if key not in self._open:
             self._drop((path, not is_closed))
             reader = self.open(path, is_closed)
@@ -121,6 +129,38 @@ class Partition:
             return None
         with self._shelf.borrow(segments[at].path, at + 1 < len(segments)) as reader:
             return reader.fetch(self.number, offset) if reader else None
+
+    def search(
+        self, span: range, hints: Sequence[bytes], records_max: int
+    ) -> tuple[list[Fetched], int]:
+        """Return the records of a span that hold one of `hints`, and the offset to go on from."""
+        segments = list_segments(self.folder)
+        for number, segment in enumerate(segments):
+            is_closed = number + 1 < len(segments)
+            end = segments[number + 1].base if is_closed else span.stop
+            part = range(max(span.start, segment.base), min(span.stop, end))
+            reader = self._shelf.open(segment.path, is_closed) if part else None
+            if reader is None:
+                continue
+            try:
+                found, at = search_segment(reader, self.number, part, hints, records_max)
+            finally:
+                reader.close()
+            if found:
+                return found, at
+        return [], span.stop
+
+    def replace(self, records: Mapping[int, Record]) -> None:
+        """Replace records for good, at their offsets. What is not kept any more is left out."""
+        sweep_copies(self.folder)
+        segments = list_segments(self.folder)
+        parts: dict[Path, dict[int, Record]] = {}
+        for offset, record in records.items():
+            at = bisect.bisect_right(segments, offset, key=lambda segment: segment.base) - 1
+            if at >= 0:
+                parts.setdefault(segments[at].path, {})[offset] = record
+        for path, part in parts.items():
+            self._shelf.replace(self.folder, path, part)
 
     def offset_at(self, stamp: int) -> int:
         """Return the first offset with this stamp or a later one, or the end."""
@@ -201,6 +241,8 @@ class Cursor:
 
     def pull(self, records_max: int, bytes_max: int) -> tuple[Sequence[Fetched], bool]:
         """Return the next records in whole blocks, and whether there may be more right now."""
+        if self._reader is not None and self._reader.was_replaced():
+            self.close()  # read on in what has taken its place
         while self._reader is not None or self._enter():
             taken, is_cut = self._read(records_max, bytes_max)
             if taken:

@@ -8,7 +8,8 @@ crash; the pipeline brings it up to date from there before it goes on.
 - `id_file`: how far each file of the index covered EVENTS then (`state/ids.py`).
 - `setting.dedupe_since_ms`: there while the index is too full for its window: since when it knows
   every id, in Unix milliseconds.
-- `refused`: at most `refused_max` rows an app, then one in 100 in place of the oldest.
+- `refused`: at most `refused_max` rows an app, then one in 100 in place of the oldest. `origin` is
+  what it takes to send one again (`model/record.py`), NULL where that is not known.
 - `twin`: one row for each duplicate; `partition` and `offset` are the twin's own in ACCEPTED.
 
 `ledger.kind` is one of received, refused, duplicate, accepted; `reason` is set for refused.
@@ -35,5 +36,8 @@ MIGRATIONS = (
         PRIMARY KEY (app, message_id, partition, offset)) WITHOUT ROWID;
     CREATE INDEX twin_by_age ON twin (at_ms);
     CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE refused ADD COLUMN origin BLOB;
     """,
 )

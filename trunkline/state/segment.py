@@ -54,6 +54,8 @@ _SCHEMA = """
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Record])
 _STAMP = operator.itemgetter(2)
+decode_block = _DECODER.decode
+encode_block = _ENCODER.encode
 
 
 class Block(NamedTuple):
@@ -149,7 +151,7 @@ class SegmentWriter:
                 path.with_name(path.name + side).unlink(missing_ok=True)
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
-            self._db = _connect(path, flags, sync, vfs)
+            self._db = connect(path, flags, sync, vfs)
         except apsw.Error as error:
             raise _opening_failed(path, error, None) from error
         try:
@@ -235,11 +237,16 @@ class SegmentWriter:
 class SegmentReader:
     """A segment to look at. Not for two threads at a time."""
 
-    def __init__(self, path: Path, db: apsw.Connection, sync: str) -> None:
+    def __init__(self, path: Path, db: apsw.Connection, sync: str, file: int) -> None:
         self.path = path
         self.base = int(path.name[:20])
         self._db = db
         self._sync = sync
+        self._file = file
+
+    def was_replaced(self) -> bool:
+        """Say whether another file has taken its place, or none (`state/rewriting.py`)."""
+        return _file_of(self.path) != self._file
 
     def read(
         self, partition: int, offset: int, records_max: int, bytes_max: int
@@ -247,14 +254,8 @@ class SegmentReader:
         """Return records from an offset on, in whole blocks, and whether a limit ended it."""
         taken: list[Fetched] = []
         total = 0
-        with explained(self.path), contextlib.closing(self._db.cursor()) as cursor:
-            cursor.execute(
-                "SELECT base, data FROM block WHERE base >= "
-                "coalesce((SELECT max(base) FROM block WHERE base <= ?1), ?1) "
-                "AND base + count > ?1 ORDER BY base",
-                (offset,),
-            )
-            for base, data in cursor:
+        with explained(self.path), contextlib.closing(self.blocks(offset)) as blocks:
+            for base, data in blocks:
                 records = _DECODER.decode(data)
                 skip = max(0, offset - base)
                 taken.extend(
@@ -267,6 +268,17 @@ class SegmentReader:
                 if len(taken) >= records_max or total >= bytes_max:
                     return taken, True
         return taken, False
+
+    def blocks(self, offset: int) -> Generator[tuple[int, bytes]]:
+        """Yield the blocks behind an offset, from the one on that holds it: base and data."""
+        with contextlib.closing(self._db.cursor()) as cursor:
+            cursor.execute(
+                "SELECT base, data FROM block WHERE base >= "
+                "coalesce((SELECT max(base) FROM block WHERE base <= ?1), ?1) "
+                "AND base + count > ?1 ORDER BY base",
+                (offset,),
+            )
+            yield from cursor
 
     def fetch(self, partition: int, offset: int) -> Fetched | None:
         """Return one record, or None where it is not here."""
@@ -320,15 +332,16 @@ def open_reader(path: Path, is_closed: bool, sync: str, vfs: str | None) -> Segm
     `is_closed`: a later segment exists.
     """
     log = path.with_name(path.name + "-wal")
+    file = _file_of(path)  # before it is opened: what takes its place later is seen as such
     with explained(path):
         try:
             if path.stat().st_size == 0:
                 return None
             if is_closed and not log.exists():
                 name = f"file:{urllib.parse.quote(str(path))}?immutable=1"
-                db = _connect(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, sync, vfs)
+                db = connect(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, sync, vfs)
             else:
-                db = _connect(path, apsw.SQLITE_OPEN_READWRITE, sync, vfs)
+                db = connect(path, apsw.SQLITE_OPEN_READWRITE, sync, vfs)
         except (FileNotFoundError, apsw.CantOpenError):
             if path.exists():
                 raise
@@ -342,12 +355,20 @@ def open_reader(path: Path, is_closed: bool, sync: str, vfs: str | None) -> Segm
             raise
     if not is_closed:
         _settle(path, db)
-    return SegmentReader(path, db, sync)
+    return SegmentReader(path, db, sync, file)
+
+
+def _file_of(path: Path) -> int:
+    """Return what tells a file from another of the same name; -1 where there is none."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 (on the path of every read)
+    except FileNotFoundError:
+        return -1
 
 
 def sweep_log(path: Path, sync: str, vfs: str | None) -> None:
     """Bring what a segment has in its write-ahead log into the database. May raise `apsw.Error`."""
-    db = _connect(path, apsw.SQLITE_OPEN_READWRITE, sync, vfs)
+    db = connect(path, apsw.SQLITE_OPEN_READWRITE, sync, vfs)
     try:
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     finally:
@@ -385,7 +406,8 @@ def damaged(path: Path, error: BaseException) -> LogFailure:
     )
 
 
-def _connect(name: Path | str, flags: int, sync: str, vfs: str | None) -> apsw.Connection:
+def connect(name: Path | str, flags: int, sync: str, vfs: str | None) -> apsw.Connection:
+    """Open the file of a segment, whose checkpoints are run by hand. May raise `apsw.Error`."""
     db = apsw.Connection(str(name), flags=flags, vfs=vfs)
     try:
         db.set_busy_timeout(BUSY_MS)

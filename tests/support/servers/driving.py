@@ -101,7 +101,7 @@ async def _deliver_all(
     on_batch: Callable[[int], None],
 ) -> list[Mapped]:
     worker = WorkThread("channel")
-    carrier = ChannelCarrier(channel, worker, SystemClock())
+    carrier = ChannelCarrier(channel, worker, SystemClock(), allow_private=True)
     rejected: list[Mapped] = []
     deadline = time.monotonic() + SECONDS_MAX
     try:

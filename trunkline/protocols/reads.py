@@ -1,0 +1,159 @@
+"""Reads for back ends: a person, an event's story, and the erasure of a person.
+
+`GET /v1/users/{id}`, `GET /v1/events/{id}`, `DELETE /v1/users/{id}`, `GET /v1/erasures/{job}`, with
+a Server key in the headers of the REST API. The gateway hands paths over decoded, so an id with a
+slash would be two segments: such an id may stand in the query instead, as `?id=`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar
+
+import msgspec
+
+from trunkline.kit.desk import (
+    ErasureAsked,
+    ErasureOrdered,
+    EventAsked,
+    Inquiry,
+    Question,
+    Reply,
+    UserAsked,
+)
+from trunkline.kit.identifiers import VALUE_CHARACTERS_MAX
+from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
+from trunkline.kit.rest_access import error_answer, failure_answer, find_grant, find_server_problem
+from trunkline.kit.tracking_checks import MESSAGE_ID_MAX, Problem, describe, problem
+from trunkline.kit.write_keys import Grant, read_query
+from trunkline.model import refusal_reads, refusal_rest
+from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.refusal import ErrorRow
+from trunkline.model.snapshot import App, Snapshot
+
+BODY_BYTES_MAX = 65_536  # of a body that nobody reads: some clients send one with DELETE
+FULL_SECONDS = 60  # when to come back where too many erasures wait
+
+_USERS, _EVENTS, _ERASURES = "/v1/users", "/v1/events", "/v1/erasures"
+_WORDS = {"": False, "false": False, "true": True}
+
+
+def _routes() -> tuple[Route, ...]:
+    asked = (("GET", _USERS), ("DELETE", _USERS), ("GET", _EVENTS), ("GET", _ERASURES))
+    return tuple(
+        Route(method, path + end, BODY_BYTES_MAX, BODY_BYTES_MAX)  # pyright: ignore[reportArgumentType] two literals
+        for method, path in asked
+        for end in ("/{id}", "")
+    )
+
+
+class ReadsProtocol(Protocol):
+    """Reads and erasures."""
+
+    name: ClassVar[str] = "reads"
+    routes: ClassVar[Sequence[Route]] = _routes()
+
+    def decode(self, request: Request, snapshot: Snapshot) -> Decoded:
+        """Judge a request by its head. Never raises for what the client sent."""
+        grant = find_grant(request, snapshot)
+        if isinstance(grant, Problem):
+            return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
+        obstacle = _find_obstacle(grant, snapshot)
+        if obstacle is not None:
+            return _refuse(obstacle, request, snapshot, grant)
+        inquiry = _read(request, grant)
+        used = (grant.presented,)
+        if isinstance(inquiry, Problem):
+            return Decoded(error_answer(inquiry), used=used)
+        # The gateway sends what the inquiry tells, and never this answer.
+        return Decoded(Answer(503, b""), used=used, inquiry=inquiry)
+
+    def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
+        """Say a failure as all paths of the REST API do."""
+        return failure_answer(failure)
+
+    def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:
+        """Refuse: no event comes this way."""
+        raise LookupError(f"no event is stored as {record.protocol} of {app and app.id}")
+
+
+def _find_obstacle(grant: Grant, snapshot: Snapshot) -> Problem | None:
+    if "rest" not in snapshot.plan.features:
+        return problem(refusal_rest.REST_NOT_IN_PLAN)
+    return find_server_problem(grant)
+
+
+def _read(request: Request, grant: Grant) -> Inquiry | Problem:
+    """Return what is asked."""
+    query = read_query(request.query)
+    id_ = request.params.get("id") or query.get("id", "")
+    path, app = request.route.path.removesuffix("/{id}"), grant.app.id
+    limit = VALUE_CHARACTERS_MAX if path == _USERS else MESSAGE_ID_MAX
+    if not 0 < len(id_) <= limit or not _is_sound(id_):
+        return problem(refusal_reads.READS_ID, came=_tell_id(id_), limit=str(limit))
+    if path == _EVENTS:
+        return _ask(EventAsked(app=app, id=id_), refusal_reads.READS_NO_EVENT, id_)
+    if path == _ERASURES:
+        return _ask(ErasureAsked(app=app, job=id_), refusal_reads.READS_NO_JOB, id_)
+    if request.route.method == "GET":
+        return _ask(UserAsked(app=app, id=id_), refusal_reads.READS_NO_USER, id_)
+    said = query.get("suppress", "")
+    suppress = _WORDS.get(said.lower())
+    if suppress is None:
+        return problem(refusal_reads.READS_SUPPRESS, came=describe(said))
+    order = ErasureOrdered(app=app, id=id_, key=grant.key.name, suppress=suppress)
+    return Inquiry(order, _tell_ordered)
+
+
+def _tell_id(id_: str) -> str:
+    if not id_:
+        return "missing"
+    return f"{len(id_)} characters long" if _is_sound(id_) else "no UTF-8"
+
+
+def _is_sound(id_: str) -> bool:
+    """Say whether an id is text: what was no UTF-8 comes as lone surrogates."""
+    try:
+        id_.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _ask(question: Question, row: ErrorRow, id_: str) -> Inquiry:
+    tell: Callable[[Reply], Answer] = partial(_tell, row, id_)
+    return Inquiry(question, tell)
+
+
+def _tell(row: ErrorRow, id_: str, reply: Reply) -> Answer:
+    if reply.outcome == "missing":
+        return error_answer(problem(row, came=describe(id_)))
+    return Answer(200, reply.value)
+
+
+def _tell_ordered(reply: Reply) -> Answer:
+    if reply.outcome == "full":
+        answer = error_answer(problem(refusal_reads.READS_FULL))
+        return msgspec.structs.replace(answer, headers=(("Retry-After", str(FULL_SECONDS)),))
+    return Answer(202, reply.value)
+
+
+def _refuse(found: Problem, request: Request, snapshot: Snapshot, grant: Grant) -> Decoded:
+    """Refuse a request under a known key: the owner of the key sees it."""
+    refusal = AcceptedRefusal(
+        app=grant.app.id,
+        protocol=ReadsProtocol.name,
+        key=grant.key.name,
+        snapshot=snapshot.version,
+        received_ms=request.received_ms,
+        address=request.address,
+        request_id=request.request_id,
+        code=found.code,
+        message=found.message,
+        message_id="",
+        body=b"",
+    )
+    used = (grant.presented,) if grant.problem is None else ()
+    leaked = (grant.presented,) if grant.is_leak else ()
+    return Decoded(error_answer(found), (), (refusal,), used, leaked)
