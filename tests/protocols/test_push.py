@@ -6,14 +6,13 @@ A golden case's name begins with its status; `X-Test-Plan` stands for a plan wit
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.support.golden import RULER, render
+from tests.support.golden import RULER, check_case, render
 from tests.support.golden_catalogs import PROTOCOLS, Staged, stage_cases
 from tests.support.rest import headers_of
 from tests.support.tracking_apps import SNAPSHOT, make_request
@@ -42,14 +41,7 @@ def show(decoded: Decoded) -> str:
 
 @pytest.mark.parametrize("staged", CASES, ids=str)
 def test_a_request_gets_the_answer_that_its_page_shows(staged: Staged) -> None:
-    shown = show(decode(staged))
-    assert shown.startswith(staged.case.name[:3])
-    if os.environ.get("GOLDEN_WRITE"):
-        file = FOLDER / f"{staged.case.name}.txt"
-        asked = file.read_text("utf-8").split(f"\n{RULER}\n")[0].rstrip("\n")
-        file.write_text(f"{asked}\n{RULER}\n{shown}\n", "utf-8")
-    else:
-        assert shown == staged.case.expected
+    check_case(FOLDER, staged.case, show(decode(staged)))
 
 
 def test_every_error_of_the_table_is_shown_by_a_case() -> None:

@@ -8,18 +8,25 @@ to read.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.golden import RULER, Case, load_cases, render, render_answer, request_of
+from tests.support.golden import (
+    RULER,
+    Case,
+    check_case,
+    load_cases,
+    render,
+    render_answer,
+    request_of,
+    shows_row,
+)
 from tests.support.tracking_apps import ADDRESS, RECEIVED_MS, SNAPSHOT
 from trunkline.kit.protocol import Answer, Decoded, Failure, FailureCode
 from trunkline.kit.rest_checks import MESSAGE_TYPES
-from trunkline.model.refusal import ErrorRow
 from trunkline.model.refusal_rest import REST_ERRORS
 from trunkline.model.snapshot import Plan
 from trunkline.protocols.rest import RestProtocol
@@ -70,25 +77,11 @@ def show(decoded: Decoded) -> str:
 def test_a_request_gets_the_answer_that_its_page_shows(case: Case) -> None:
     is_failure = "x-test-failure" in case.headers
     shown = render_answer(fail(case)) if is_failure else show(decode(case))
-    assert shown.startswith(case.name[:3])
-    if os.environ.get("GOLDEN_WRITE"):
-        file = FOLDER / f"{case.name}.txt"
-        asked = file.read_text("utf-8").split(f"\n{RULER}\n")[0].rstrip("\n")
-        file.write_text(f"{asked}\n{RULER}\n{shown}\n", "utf-8")
-    else:
-        assert shown == case.expected
-
-
-def is_shown(row: ErrorRow, case: Case) -> bool:
-    """Whether a case answers with this row: its code, and its sentence around the `{words}`."""
-    pattern = ".+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", row.sentence))
-    answer = case.expected.split(RULER)[0].replace('\\"', '"')
-    head = f'"code":"{row.code}","message":"'
-    return re.search(re.escape(head) + pattern, answer) is not None
+    check_case(FOLDER, case, shown)
 
 
 def test_every_error_of_the_table_is_shown_by_a_case() -> None:
-    assert [row for row in REST_ERRORS if not any(is_shown(row, case) for case in CASES)] == []
+    assert [row for row in REST_ERRORS if not any(shows_row(case, row) for case in CASES)] == []
 
 
 def test_what_refuses_a_whole_request_has_the_status_of_its_row() -> None:

@@ -9,7 +9,6 @@ below the request anew, for a person to read.
 from __future__ import annotations
 
 import ast
-import os
 import re
 from pathlib import Path
 from random import Random
@@ -17,7 +16,15 @@ from random import Random
 import msgspec
 import pytest
 
-from tests.support.golden import RULER, Case, load_cases, render, render_answer, request_of
+from tests.support.golden import (
+    RULER,
+    Case,
+    check_case,
+    load_cases,
+    render,
+    render_answer,
+    request_of,
+)
 from tests.support.s2s import ADDRESS, NOW_MS, SNAPSHOT, SNAPSHOT_WITHOUT_S2S
 from trunkline.kit.protocol import Answer, Decoded, Failure, FailureCode
 from trunkline.model.refusal import S2S_ERRORS, ErrorRow
@@ -67,13 +74,7 @@ def test_a_request_gets_the_answer_that_its_page_shows(case: Case) -> None:
         if is_failure
         else show(decode(case, protocol), protocol)
     )
-    assert shown.startswith(case.name[:3])
-    if os.environ.get("GOLDEN_WRITE"):
-        file = FOLDER / f"{case.name}.txt"
-        asked = file.read_text("utf-8").split(f"\n{RULER}\n")[0].rstrip("\n")
-        file.write_text(f"{asked}\n{RULER}\n{shown}\n", "utf-8")
-    else:
-        assert shown == case.expected
+    check_case(FOLDER, case, shown)
 
 
 def is_shown(row: ErrorRow, case: Case) -> bool:

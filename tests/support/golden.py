@@ -8,12 +8,15 @@ and the canonical events, one a line.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from msgspec import Struct
 
 from trunkline.kit.protocol import Answer, Normalised, Protocol, Request, Route
 from trunkline.model.event import encode_event
+from trunkline.model.refusal import ErrorRow
 
 RULER = "----------"
 
@@ -83,6 +86,28 @@ def request_of(case: Case, protocol: Protocol, received_ms: int, address: str) -
         received_ms=received_ms,
         request_id="golden",
     )
+
+
+def check_case(folder: Path, case: Case, shown: str) -> None:
+    """Hold what came of a case against its file; with `GOLDEN_WRITE=1` write it there, to be read.
+
+    A case's name begins with the status of its answer.
+    """
+    assert shown.startswith(case.name[:3])
+    if os.environ.get("GOLDEN_WRITE"):
+        file = folder / f"{case.name}.txt"
+        asked = file.read_text("utf-8").split(f"\n{RULER}\n")[0].rstrip("\n")
+        file.write_text(f"{asked}\n{RULER}\n{shown}\n", "utf-8")
+    else:
+        assert shown == case.expected
+
+
+def shows_row(case: Case, row: ErrorRow) -> bool:
+    """Whether a case answers with this row: its code, and its sentence around the `{words}`."""
+    pattern = ".+".join(re.escape(piece) for piece in re.split(r"\{\w+\}", row.sentence))
+    answer = case.expected.split(RULER)[0].replace('\\"', '"')
+    head = f'"code":"{row.code}","message":"'
+    return re.search(re.escape(head) + pattern, answer) is not None
 
 
 def render(answer: Answer, events: list[Normalised]) -> str:

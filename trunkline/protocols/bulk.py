@@ -23,17 +23,23 @@ from trunkline.kit.import_terms import (
     check_said,
 )
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
-from trunkline.kit.rest_access import error_answer, failure_answer, find_grant, find_server_problem
+from trunkline.kit.rest_access import (
+    error_answer,
+    failure_answer,
+    find_grant,
+    find_server_problem,
+    refuse,
+    tell_ordered,
+)
 from trunkline.kit.tracking_checks import Problem, describe, problem
 from trunkline.kit.write_keys import Grant
 from trunkline.model import refusal_bulk
-from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.record import AcceptedEvent
 from trunkline.model.snapshot import App, Snapshot
 
 PARAMETERS = ("kind", "format", "mapping", "set", "historical")
 FIELDS_MAX = 2_000  # of a query
 COLUMNS_MAX = 1_000
-FULL_SECONDS = 60  # when to come back where too many imports wait
 
 _PATH = "/v1/bulk"
 _KINDS: Mapping[str, ImportKind] = {"events": "events", "users": "users"}
@@ -70,16 +76,17 @@ class BulkProtocol(Protocol):
         if isinstance(grant, Problem):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
         if "bulk" not in snapshot.plan.features:
-            return _refuse(problem(refusal_bulk.BULK_NOT_IN_PLAN), request, snapshot, grant)
+            missing = problem(refusal_bulk.BULK_NOT_IN_PLAN)
+            return refuse(self.name, missing, request, snapshot, grant)
         obstacle = find_server_problem(grant)
         if obstacle is not None:
-            return _refuse(obstacle, request, snapshot, grant)
+            return refuse(self.name, obstacle, request, snapshot, grant)
         if request.route.method == "POST":
             terms = _read_terms(request)
             if isinstance(terms, Problem):
-                return _refuse(terms, request, snapshot, grant)
+                return refuse(self.name, terms, request, snapshot, grant)
             order = ImportOrdered(app=grant.app.id, key=grant.key.name, terms=terms)
-            return _inquire(order, _tell_ordered, grant)
+            return _inquire(order, partial(tell_ordered, refusal_bulk.BULK_FULL), grant)
         job = request.params.get("id", "")
         asks_rejects = request.route.path.endswith("/rejects")
         asked = ImportAsked(app=grant.app.id, job=job, rejects=asks_rejects)
@@ -199,14 +206,6 @@ def _read_pairs(text: str, name: str) -> dict[str, str]:
 # What is answered.
 
 
-def _tell_ordered(reply: Reply) -> Answer:
-    if reply.outcome == "full":
-        found = problem(refusal_bulk.BULK_FULL)
-        answer = error_answer(found)
-        return msgspec.structs.replace(answer, headers=(("Retry-After", str(FULL_SECONDS)),))
-    return Answer(202, reply.value)
-
-
 def _tell_import(job: str, reply: Reply) -> Answer:
     if reply.outcome == "missing":
         return error_answer(problem(refusal_bulk.BULK_UNKNOWN, came=describe(job)))
@@ -220,23 +219,3 @@ def _tell_rejects(job: str, reply: Reply) -> Answer:
     disposition = f'attachment; filename="{name}.rejects.ndjson"'
     headers = (("Content-Disposition", disposition),)
     return Answer(200, reply.value, "application/x-ndjson", headers, reply.file)
-
-
-def _refuse(found: Problem, request: Request, snapshot: Snapshot, grant: Grant) -> Decoded:
-    """Refuse a request under a known key: the owner of the key sees it."""
-    refusal = AcceptedRefusal(
-        app=grant.app.id,
-        protocol=BulkProtocol.name,
-        key=grant.key.name,
-        snapshot=snapshot.version,
-        received_ms=request.received_ms,
-        address=request.address,
-        request_id=request.request_id,
-        code=found.code,
-        message=found.message,
-        message_id="",
-        body=b"",
-    )
-    used = (grant.presented,) if grant.problem is None else ()
-    leaked = (grant.presented,) if grant.is_leak else ()
-    return Decoded(error_answer(found), (), (refusal,), used, leaked)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
-import msgspec
-
 from trunkline.kit.desk import (
     ErasureAsked,
     ErasureOrdered,
@@ -24,16 +22,22 @@ from trunkline.kit.desk import (
 )
 from trunkline.kit.identifiers import VALUE_CHARACTERS_MAX
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
-from trunkline.kit.rest_access import error_answer, failure_answer, find_grant, find_server_problem
+from trunkline.kit.rest_access import (
+    error_answer,
+    failure_answer,
+    find_grant,
+    find_server_problem,
+    refuse,
+    tell_ordered,
+)
 from trunkline.kit.tracking_checks import MESSAGE_ID_MAX, Problem, describe, problem
 from trunkline.kit.write_keys import Grant, read_query
 from trunkline.model import refusal_reads, refusal_rest
-from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.record import AcceptedEvent
 from trunkline.model.refusal import ErrorRow
 from trunkline.model.snapshot import App, Snapshot
 
 BODY_BYTES_MAX = 65_536  # of a body that nobody reads: some clients send one with DELETE
-FULL_SECONDS = 60  # when to come back where too many erasures wait
 
 _USERS, _EVENTS, _ERASURES = "/v1/users", "/v1/events", "/v1/erasures"
 _WORDS = {"": False, "false": False, "true": True}
@@ -61,7 +65,7 @@ class ReadsProtocol(Protocol):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
         obstacle = _find_obstacle(grant, snapshot)
         if obstacle is not None:
-            return _refuse(obstacle, request, snapshot, grant)
+            return refuse(self.name, obstacle, request, snapshot, grant)
         inquiry = _read(request, grant)
         used = (grant.presented,)
         if isinstance(inquiry, Problem):
@@ -103,7 +107,7 @@ def _read(request: Request, grant: Grant) -> Inquiry | Problem:
     if suppress is None:
         return problem(refusal_reads.READS_SUPPRESS, came=describe(said))
     order = ErasureOrdered(app=app, id=id_, key=grant.key.name, suppress=suppress)
-    return Inquiry(order, _tell_ordered)
+    return Inquiry(order, partial(tell_ordered, refusal_reads.READS_FULL))
 
 
 def _tell_id(id_: str) -> str:
@@ -130,30 +134,3 @@ def _tell(row: ErrorRow, id_: str, reply: Reply) -> Answer:
     if reply.outcome == "missing":
         return error_answer(problem(row, came=describe(id_)))
     return Answer(200, reply.value)
-
-
-def _tell_ordered(reply: Reply) -> Answer:
-    if reply.outcome == "full":
-        answer = error_answer(problem(refusal_reads.READS_FULL))
-        return msgspec.structs.replace(answer, headers=(("Retry-After", str(FULL_SECONDS)),))
-    return Answer(202, reply.value)
-
-
-def _refuse(found: Problem, request: Request, snapshot: Snapshot, grant: Grant) -> Decoded:
-    """Refuse a request under a known key: the owner of the key sees it."""
-    refusal = AcceptedRefusal(
-        app=grant.app.id,
-        protocol=ReadsProtocol.name,
-        key=grant.key.name,
-        snapshot=snapshot.version,
-        received_ms=request.received_ms,
-        address=request.address,
-        request_id=request.request_id,
-        code=found.code,
-        message=found.message,
-        message_id="",
-        body=b"",
-    )
-    used = (grant.presented,) if grant.problem is None else ()
-    leaked = (grant.presented,) if grant.is_leak else ()
-    return Decoded(error_answer(found), (), (refusal,), used, leaked)
