@@ -78,6 +78,7 @@ class Restart:
             self._is_dead.set()
             self._server.start()
         except BaseException as error:
+            print(error)  # beside what then cannot be delivered
             self._failure = error
 
 
