@@ -18,8 +18,8 @@ from types import ModuleType
 import pytest
 
 import trunkline.telemetry
+from tests.support.client_libraries import LIBRARIES
 from tests.support.installing import Unavailable
-from tests.support.java_libraries import java_command
 from tests.support.page_session import Session
 from tests.support.pages import ROOT, Page, documentation, fits, read_page
 from trunkline.kit.settings import list_settings
@@ -45,11 +45,14 @@ def wheels() -> Path:
     return WHEELS
 
 
-def _fetch_java() -> None:
+def _fetch(language: str) -> None:
+    """Have the libraries that a page installs here, at the versions that it names."""
     try:
-        java_command("segment/DriveSegment.java")
+        for library in LIBRARIES:
+            if library.language == language:
+                library.command()
     except Unavailable as error:
-        _miss(f"what a page's pom.xml names cannot be fetched: {error}")
+        _miss(f"what the page of {language} installs cannot be fetched: {error}")
 
 
 def _miss(reason: str) -> None:
@@ -69,8 +72,8 @@ def test_every_block_of_a_page_does_what_the_page_says(
     for program, language in LANGUAGES.items():
         if re.search(rf"^\s*{program}\b", commands, re.MULTILINE) and not shutil.which(program):
             _miss(f"{page.path.name} runs {language}, and there is no {program}")
-    if page.path.stem == "java":
-        _fetch_java()
+    if page.path.stem in ("java", "go"):
+        _fetch(page.path.stem)
     if "@segment/" in "\n".join(b.text for b in page.blocks) and not NODE_MODULES.is_dir():
         _miss(
             f"{page.path.name} needs the Node clients: make tests/clients/node/node_modules/.ready"

@@ -1,4 +1,7 @@
-"""What a user sees of a refusal: a wrong key is told at once, a bad event costs only itself."""
+"""What a user sees of a refusal: a wrong key is told, a bad event costs only itself.
+
+The Go libraries send what is answered 401 ten times, and tell then; all others tell at once.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.support.client_stage import WRONG_KEY, Performance, Performances, Sta
 pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PYTHON = [library for library in LIBRARIES if library.language == "python"]
+INSISTING = [library for library in LIBRARIES if library.tries_refused > 1]
 COUNTED_SECONDS = 2.5  # the gateway moves its counts to the metrics once a second
 
 
@@ -34,15 +38,26 @@ def poisoned(stage: Stage, performances: Performances) -> Performances:
 def test_a_wrong_key_reaches_the_users_error_handler(
     performance: Performance, tell_table: Callable[[Performance, str], None]
 ) -> None:
-    tell_table(performance, "wrong write key: 401 told to the user, never sent again")
+    tries = performance.library.tries_refused
+    sent = "never sent again" if tries == 1 else f"sent {tries} times"
+    tell_table(performance, f"wrong write key: 401 told to the user, {sent}")
     assert performance.errors
     assert {error["status"] for error in performance.errors} == {401}
     assert performance.failed == performance.calls.keys()
     assert not performance.shelf.events.keys() & performance.calls.keys()
 
 
-def test_what_has_a_wrong_key_is_not_sent_again(stage: Stage, performances: Performances) -> None:
-    # All libraries have ended; what they sent twice would be counted twice.
+@pytest.mark.parametrize("library", INSISTING, ids=lambda library: library.name)
+def test_a_library_that_insists_on_a_wrong_key_ends_after_its_tries(
+    performance: Performance,
+) -> None:
+    assert performance.requests == len(performance.errors) * performance.library.tries_refused
+
+
+def test_what_has_a_wrong_key_is_sent_no_more_often_than_was_told(
+    stage: Stage, performances: Performances
+) -> None:
+    # All libraries have ended; what one sent twice and told once would be counted twice.
     stage.clock.pause(COUNTED_SECONDS)
     assert stage.count_requests("4xx") == sum(one.requests for one in performances.values())
 

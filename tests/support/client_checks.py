@@ -34,7 +34,8 @@ def find_differences(performance: Performance) -> list[str]:
             found.append(f"nobody sent {event}")
             continue
         title = f"{call['type']} {call.get('event', '')}".strip()
-        found += [f"{title}: {what}" for what in _compare(call, event, performance.version)]
+        version = performance.library.named_version or performance.version
+        found += [f"{title}: {what}" for what in _compare(call, event, version)]
     return found[:COMPLAINTS_MAX]
 
 

@@ -2,7 +2,8 @@
 
 The Python ones conflict with each other, so each lives in a folder of its own under
 `.cache/clients`, named after its lock file and made from it. The Node ones share one
-`node_modules`. The Java ones are fetched and compiled by `java_libraries.py`.
+`node_modules`. The Java ones are fetched and compiled by `java_libraries.py`, the Go ones by
+`go_libraries.py`.
 `python -m tests.support.client_libraries` installs what is missing, as `make` does.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.support import installing
+from tests.support.go_libraries import GO_FOLDER, go_command, go_folder, go_version
 from tests.support.installing import CACHE, ROOT, Unavailable, run
 from tests.support.java_libraries import JAVA_FOLDER, java_command, java_folder, java_version
 
@@ -31,15 +33,18 @@ class Library:
     """One published library: its package, the driver that uses it, and what is known of it.
 
     `app` is the id of the app that it sends to. `is_ordered`: it sends one batch at a time, so what
-    one user did arrives in the order it was done.
+    one user did arrives in the order it was done. `tries_refused`: how often it sends what is
+    answered 401. `named_version`: what it calls itself in its events, left out where it is true.
     """
 
     name: str
     package: str
-    language: Literal["python", "node", "java"]
+    language: Literal["python", "node", "java", "go"]
     driver: str
     app: str
     is_ordered: bool
+    tries_refused: int = 1
+    named_version: str = ""
 
     def command(self) -> list[str]:
         """Return the command that runs its driver, with the library installed. `Unavailable`."""
@@ -48,6 +53,8 @@ class Library:
             return [find_program("node"), str(NODE_FOLDER / self.driver)]
         if self.language == "java":
             return java_command(self.driver)
+        if self.language == "go":
+            return go_command(self.driver, self.package)
         install_python(self)
         return [sys.executable, str(PYTHON_FOLDER / self.driver)]
 
@@ -62,6 +69,8 @@ class Library:
             return NODE_FOLDER / "package-lock.json"
         if self.language == "java":
             return (JAVA_FOLDER / self.driver).with_name("jars.sha256")
+        if self.language == "go":
+            return GO_FOLDER / "go.sum"
         return PYTHON_FOLDER / f"{self.name}.lock"
 
     @property
@@ -71,6 +80,8 @@ class Library:
             return NODE_FOLDER / "node_modules"
         if self.language == "java":
             return java_folder(self.driver)
+        if self.language == "go":
+            return go_folder(self.driver, self.package)
         digest = hashlib.sha256(self.lock_file.read_bytes()).hexdigest()[:8]
         return CACHE / f"{self.name}-{self.version}-{digest}"
 
@@ -82,6 +93,8 @@ class Library:
             return str(packages[f"node_modules/{self.package}"]["version"])
         if self.language == "java":
             return java_version(self.driver)
+        if self.language == "go":
+            return go_version(self.package)
         pins = (line.split("==") for line in self.lock_file.read_text("utf-8").splitlines())
         return next(pin[1] for pin in pins if pin[0] == self.package)
 
@@ -122,6 +135,14 @@ LIBRARIES = (
     Library(
         "rudder-analytics-java-3", "com.rudderstack.sdk.java.analytics:analytics", "java",
         "rudder/DriveRudder.java", "javarudderthree", True,
+    ),
+    Library(
+        "segment-analytics-go-3", "github.com/segmentio/analytics-go/v3", "go",
+        "segment", "gosegmentvthree", False, tries_refused=10, named_version="3.0.0",
+    ),
+    Library(
+        "rudder-analytics-go-4", "github.com/rudderlabs/analytics-go/v4", "go",
+        "rudder", "gorudderverfour", False, tries_refused=10,
     ),
 )  # fmt: skip
 
