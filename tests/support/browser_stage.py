@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ class Visit:
     @property
     def sent(self) -> list[dict[str, Any]]:
         """The events, each as often as it was sent."""
-        return [json.loads(each["body"]) for each in self.posts]
+        bodies = [json.loads(each["body"]) for each in self.posts]
+        return [event for body in bodies for event in body.get("batch", [body])]
 
     @property
     def message_ids(self) -> list[str]:
@@ -120,11 +121,12 @@ class Visit:
 
 
 class BrowserStage(WholeNode):
-    """A node behind the shop's web server, and its receiver."""
+    """A node behind the shop's web server with its `pages`, its receiver, and who visits."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pages: dict[str, Page], driver: str) -> None:
         super().__init__(folder / "home", settings=SETTINGS)
         self.folder = folder
+        self.driver = driver
         self.receiver = ToldReceiver()
         origins = [f"https://{SHOP}"]
         keys = [
@@ -138,7 +140,7 @@ class BrowserStage(WholeNode):
         self.apply(json.dumps(configured))
         self.node.start()
         hosts = (SHOP, EVENTS, OTHER)
-        self.front = ShopFront(folder, self.node.ingest_port, hosts, shop_pages())
+        self.front = ShopFront(folder, self.node.ingest_port, hosts, pages)
 
     def visit(self, browser: str, *stories: str) -> dict[str, Visit]:
         """Let the browser tell these stories; return what it did, once all of it was delivered."""
@@ -150,9 +152,10 @@ class BrowserStage(WholeNode):
             "STORY_PORT": str(self.front.port),
             "STORY_REPORT": str(report),
             "STORY_HOLD": str(self.front.hold_file),
+            "STORY_AWAY": str(self.front.away_file),
         }
         done = subprocess.run(
-            [find_program("node"), str(NODE_FOLDER / "drive_browser.js")],
+            [find_program("node"), str(NODE_FOLDER / self.driver)],
             env=environment,
             capture_output=True,
             text=True,
@@ -175,6 +178,11 @@ class BrowserStage(WholeNode):
         copies = self.receiver.shelf(SHELF).copies
         return {copies.get(each, 0) for each in visit.message_ids}
 
+    def said_on(self, path: str) -> list[dict[str, Any]]:
+        """Return what the destination got of the events of one page of the shop."""
+        events = self.receiver.shelf(SHELF).events.values()
+        return [each for each in events if each["context"]["page"]["path"] == path]
+
     def close(self) -> None:
         """End everything."""
         front = getattr(self, "front", None)
@@ -184,15 +192,22 @@ class BrowserStage(WholeNode):
         self.receiver.close()
 
 
-def open_browser_stage(folder: Path) -> Iterator[tuple[BrowserStage, str]]:
-    """Open a stage and find a browser: the body of a fixture. Under CI both must be there."""
+def open_browser_stage(
+    folder: Path,
+    pages: Callable[[], dict[str, Page]] = shop_pages,
+    driver: str = "drive_browser.js",
+) -> Iterator[tuple[BrowserStage, str]]:
+    """Open a stage and find a browser: the body of a fixture. Under CI both must be there.
+
+    `pages` are made once the libraries are installed. `driver` is a file of `tests/clients/node`.
+    """
     try:
         install_node()
         browser = find_browser()
     except Unavailable as error:
         end = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         end(f"no browser can be run here: {error}")
-    stage = BrowserStage(folder)
+    stage = BrowserStage(folder, pages(), driver)
     try:
         yield stage, browser
     finally:

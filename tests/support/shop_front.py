@@ -3,11 +3,14 @@
 One port for every host name; a browser is told to find them all here. What is no page is passed on
 to the node, as a reverse proxy does it. While a certain file is there, answers to posts are held
 up, and each makes a mark in it: the node has stored the event by then, and the page does not know.
+While another one is there, the node is not asked: whatever is meant for it is answered 503, as a
+proxy says that what stands behind it is away.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -39,6 +42,7 @@ class ShopFront:
     ) -> None:
         context, _ = self_signed(folder, *hosts)
         self.hold_file = folder / "hold"
+        self.away_file = folder / "away"
         self._node_port = node_port
         self._pages = pages
         self._is_closed = threading.Event()
@@ -85,6 +89,11 @@ class ShopFront:
     def pass_on(self, asked: BaseHTTPRequestHandler) -> None:
         """Ask the node what was asked here, and answer as it does."""
         body = asked.rfile.read(int(asked.headers.get("Content-Length", "0")))
+        if self.away_file.exists():
+            asked.send_response(503)
+            asked.send_header("Content-Length", "0")
+            asked.end_headers()
+            return
         headers = {k: v for k, v in asked.headers.items() if k.lower() not in HOP_HEADERS}
         headers |= {"X-Forwarded-For": CALLER, "X-Forwarded-Proto": "https"}
         node = http.client.HTTPConnection("127.0.0.1", self._node_port, timeout=TIMEOUT_SECONDS)
@@ -113,10 +122,12 @@ class ShopFront:
             asked.close_connection = True  # the page is gone
 
     def _wait_while_held(self) -> None:
-        if not self.hold_file.exists():
+        try:  # never made here: it would come back in the moment that its maker takes it away
+            marks = os.open(self.hold_file, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
             return
-        with self.hold_file.open("ab") as marks:
-            marks.write(b".")
+        os.write(marks, b".")
+        os.close(marks)
         end = time.monotonic() + HELD_SECONDS_MAX
         while self.hold_file.exists() and time.monotonic() < end:
             self._is_closed.wait(0.02)

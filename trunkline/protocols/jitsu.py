@@ -1,8 +1,9 @@
 """Jitsu's paths: `/api/s/{type}` for one event, `/api/s/s2s/…` for back ends, batches too.
 
 The events are those of the tracking API, and so are keys, checks and the canonical form: what was
-sent to Jitsu's own server can be sent here as it is. Only the paths differ, and the words of a yes:
-Jitsu's clients look for `ok`, and in a batch for the counts and a sentence for each refused event.
+sent to Jitsu's own server can be sent here as it is. Only the paths differ, where a page's name
+stands, and the words of a yes: Jitsu's clients look for `ok`, and in a batch for the counts and a
+sentence for each refused event.
 What a key may do is told by its type, not by the path that it came to.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from typing import ClassVar
+
+from msgspec import UNSET, UnsetType
 
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.tracking_intake import (
@@ -23,7 +26,7 @@ from trunkline.kit.tracking_intake import (
     take_batch,
     take_single,
 )
-from trunkline.model.event import EVENT_TYPES, JsonObject
+from trunkline.model.event import EVENT_TYPES, Event, JsonObject
 from trunkline.model.record import AcceptedEvent
 from trunkline.model.snapshot import App, Snapshot
 
@@ -31,6 +34,7 @@ _BATCH_PATH = "/api/s/s2s/batch"
 _SINGLE_PATHS = ("/api/s/{type}", "/api/s/s2s/{type}")
 _LETTERS = {kind[0]: kind for kind in EVENT_TYPES}
 _TYPE_IN_BODY = ("event", "e")
+_NAMED_TYPES = ("page", "screen")
 
 
 class JitsuProtocol(Protocol):
@@ -57,12 +61,26 @@ class JitsuProtocol(Protocol):
 
     def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:
         """Shape a stored event into a canonical one. Pure in record and app."""
-        return shape_record(record, app)
+        shaped = shape_record(record, app)
+        if record.type in _NAMED_TYPES:
+            _name_page(shaped.event)
+        return shaped
 
 
 def _read_type(given: str) -> str:
     """Return the type that a path names: "" where the event itself says it."""
     return "" if given in _TYPE_IN_BODY else _LETTERS.get(given, given)
+
+
+def _name_page(event: Event) -> None:
+    """Give a page its name and category: Jitsu's library has them among the properties only."""
+    said = event.properties or {}
+    event.name = event.name or _read_name(said.get("name"))
+    event.category = event.category or _read_name(said.get("category"))
+
+
+def _read_name(said: object) -> str | UnsetType:
+    return said if isinstance(said, str) and said else UNSET
 
 
 def _say_ok(accepted: int, rejected: Sequence[Rejected]) -> JsonObject:

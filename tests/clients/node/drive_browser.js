@@ -1,95 +1,9 @@
-/* Visits pages with a real Chromium, as a visitor does, and says what it saw and sent.
-
-   The stories of STORIES are told one after the other, each in a profile of its own, which is
-   empty. All host names are found at STORY_PORT. What a story waits for is true or it fails: no
-   story sleeps. */
+/* Visits pages with first-party Analytics.js, as a visitor does, and says what it saw and sent. */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { chromium } from 'playwright-core'
+import { EVENTS, OTHER, SHOP, tellStories } from './visit.js'
 
-const { BROWSER, STORIES, STORY_PORT, STORY_REPORT, STORY_HOLD } = process.env
-const PATIENCE_MS = 60_000
-const SHOP = 'https://www.shop.example'
-const EVENTS = 'https://events.shop.example'
-const OTHER = 'https://www.other.example'
-
-class Visit {
-  constructor (context) {
-    this.context = context
-    this.requests = []
-    this.errors = []
-    const seen = new Map()
-    context.on('request', (request) => {
-      const noted = { url: request.url(), method: request.method(), body: request.postData() }
-      seen.set(request, noted)
-      this.requests.push(noted)
-    })
-    context.on('response', (answer) => {
-      seen.get(answer.request()).status = answer.status()
-    })
-    context.on('requestfailed', (request) => { seen.get(request).status = -1 })
-  }
-
-  async open (url) {
-    this.page = this.page ?? await this.newPage()
-    await this.page.goto(url)
-  }
-
-  async newPage () {
-    const page = await this.context.newPage()
-    page.setDefaultTimeout(PATIENCE_MS)
-    page.on('console', (message) => {
-      if (message.type() === 'error') this.errors.push(message.text())
-    })
-    page.on('pageerror', (error) => this.errors.push(String(error)))
-    return page
-  }
-
-  posts () {
-    return this.requests.filter((each) => each.method === 'POST')
-  }
-
-  async until (isTrue, what) {
-    const end = Date.now() + PATIENCE_MS
-    while (!await isTrue()) {
-      if (Date.now() > end) {
-        throw new Error(`not in time: ${what}; ${JSON.stringify(this.summary())}`)
-      }
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-  }
-
-  summary () {
-    return [this.errors, this.requests.map((each) => [each.method, each.url, each.status])]
-  }
-
-  /* Wait until so many posts were answered with a yes. */
-  sent (count) {
-    const yes = () => this.posts().filter((each) => each.status === 200).length
-    return this.until(() => yes() >= count, `${count} events are sent`)
-  }
-
-  run (work, said) {
-    return this.page.evaluate(work, said)
-  }
-
-  started () {
-    return this.until(() => this.run(() => !Array.isArray(window.analytics)), 'it has started')
-  }
-
-  anonymousId () {
-    return this.run(() => window.analytics.user().anonymousId())
-  }
-
-  async forgetWhatScriptsWrote () {
-    await this.run(() => window.localStorage.clear())
-    await this.context.clearCookies({ name: /^ajs_/ })
-  }
-
-  cookies () {
-    return this.context.cookies()
-  }
-}
+const { STORY_HOLD } = process.env
 
 const stories = {
   async plain (visit) {
@@ -222,25 +136,4 @@ const stories = {
   }
 }
 
-async function tell (browser, name) {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true })
-  const visit = new Visit(context)
-  try {
-    const said = await stories[name](visit) ?? {}
-    const cookies = await visit.cookies()
-    return { said, cookies, errors: visit.errors, requests: visit.requests }
-  } catch (error) {
-    return { failed: String(error.stack ?? error) }
-  } finally {
-    await context.close()
-  }
-}
-
-const browser = await chromium.launch({
-  executablePath: BROWSER,
-  args: ['--no-sandbox', '--disable-gpu', `--host-resolver-rules=MAP * 127.0.0.1:${STORY_PORT}`]
-})
-const told = { version: browser.version(), stories: {} }
-for (const name of STORIES.split(' ')) told.stories[name] = await tell(browser, name)
-await browser.close()
-writeFileSync(STORY_REPORT, JSON.stringify(told))
+await tellStories(stories)
