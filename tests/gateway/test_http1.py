@@ -247,11 +247,11 @@ def test_what_came_before_a_malformed_request_is_answered(rig: Http1Rig) -> None
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"FROB / HTTP/1.1\r\n\r\n", 501),
+        (b"FROB / HTTP/1.1\r\n\r\n", 405),
         (b"GET / HTTP/2.0\r\n\r\n", 505),
         (b"GET / HTTP/0.9\r\n\r\n", 505),
         (b"GET /\r\n\r\n", 505),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 415),
         (GET % (b"/" + b"a" * TARGET_BYTES_MAX), 414),
         (b"GET /" + b"a" * 2_000_000, 414),
         (b"GET / HTTP/1.1\r\nA: " + b"a" * 2_000_000, 431),

@@ -45,12 +45,12 @@ class Fault(NamedTuple):
 MALFORMED = Fault(
     400, "malformed", "This is not HTTP/1.1 as it is written; nothing was stored. Mend the client."
 )
-METHOD_UNKNOWN = Fault(501, "unknown_method", "No path here has this method; check it.")
+METHOD_UNKNOWN = Fault(405, "unknown_method", "No path here has this method; check it.")
 VERSION_UNKNOWN = Fault(
     505, "unknown_version", "This server speaks HTTP/1.1 and HTTP/1.0; send one of them."
 )
 CODING_UNKNOWN = Fault(
-    501, "bad_encoding", "Of transfer codings only `chunked` is known here; send the body so."
+    415, "bad_encoding", "Of transfer codings only `chunked` is known here; send the body so."
 )
 TARGET_TOO_LONG = Fault(
     414,
