@@ -99,6 +99,7 @@ def requests_of(vendor: str, events: list[dict[str, Any]]) -> int:
     return made
 
 
+@pytest.mark.slow
 def test_what_a_shop_sends_becomes_a_request_of_every_kit_that_maps_it() -> None:
     names = sendable()
     assert len(names) == 103

@@ -318,6 +318,7 @@ def test_nothing_acknowledged_is_lost_with_full_sync() -> None:
     lose_power_now_and_then("FULL", range(15))
 
 
+@pytest.mark.slow
 def test_the_same_losses_are_detected_without_sync() -> None:
     """The proof that the test above can fail: a SIGKILL could not see a sync that is missing."""
     detected = 0

@@ -62,6 +62,7 @@ def grown(table: Table, rows: list[Any], columns_max: int) -> Table:
     return Table(list(columns.values()))
 
 
+@pytest.mark.slow
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.integers(11, 30))
 def test_every_value_is_in_its_column_or_in_extra(
     objects: list[dict[str, Any]], columns_max: int

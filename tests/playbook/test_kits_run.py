@@ -134,6 +134,7 @@ def shape_all(events: list[Any], share: int = 1) -> tuple[list[str], dict[str, i
     return failures, made
 
 
+@pytest.mark.slow
 def test_every_kit_shapes_every_event() -> None:
     failures, made = shape_all([*FULL, *BARE])
     assert not failures
@@ -150,6 +151,7 @@ def test_every_kit_shapes_events_that_lack_any_one_part() -> None:
     assert sum(made.values()) > 20_000
 
 
+@pytest.mark.slow
 def test_every_connection_makes_a_request_of_what_its_playbook_made() -> None:
     """Each transform is given what a full event of its own variant became, alone and in twos."""
     requests: list[Any] = []

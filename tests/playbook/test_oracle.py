@@ -39,6 +39,7 @@ def fuzz(seed: int, playbooks: int, events: int, *, has_code: bool) -> Counter[s
     return found
 
 
+@pytest.mark.slow
 def test_mutated_events_come_to_the_same_in_both_back_ends() -> None:
     found = fuzz(1, 75, 10, has_code=False)
     assert found["sent"] > 300 and found["filtered"] > 75
@@ -148,6 +149,7 @@ def test_half_a_surrogate_pair_in_an_event_fails_and_does_not_raise() -> None:
     assert failure is not None and failure.path == "output"
 
 
+@pytest.mark.slow
 def test_every_section_of_every_kit_comes_to_the_same_in_both() -> None:
     """With code that returns an object in the place of the kits' Lua."""
     sections = 0

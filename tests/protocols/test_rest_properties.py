@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,6 +141,7 @@ def test_any_request_gets_an_answer_and_what_is_taken_can_be_shaped(
     check(msgspec.json.encode(value), headers, path)
 
 
+@pytest.mark.slow
 @given(st.lists(MESSAGES, min_size=1, max_size=5))
 def test_each_message_is_judged_as_if_it_stood_alone(messages: list[Any]) -> None:
     def ids(*some: Any) -> list[str]:
