@@ -198,6 +198,7 @@ class Work:
             if found:
                 self._erasures.add_found(self._row.id, found)
                 log.replace(EVENTS, PARTITION, left)
+        log.replace(EVENTS, PARTITION, {})  # what a kill left of it
         self._row.set_count(events=self._erasures.count_found(self._row.id))
 
     def _take_event(
@@ -242,6 +243,7 @@ class Work:
                 if left:
                     log.replace(ACCEPTED, number, left)
                     count += len(left)
+            log.replace(ACCEPTED, number, {})  # what a kill left of it
         self._row.count(bodies=count)
 
     def _refused(self) -> None:

@@ -18,7 +18,13 @@ from pathlib import Path
 
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import Fetched, LogFailure, Record
-from trunkline.state.rewriting import Manner, replace_records, search_segment, sweep_copies
+from trunkline.state.rewriting import (
+    Manner,
+    find_unfinished,
+    replace_records,
+    search_segment,
+    sweep_copies,
+)
 from trunkline.state.segment import (
     NO_STAMP,
     SIDE_FILES,
@@ -151,10 +157,13 @@ class Partition:
         return [], span.stop
 
     def replace(self, records: Mapping[int, Record]) -> None:
-        """Replace records for good, at their offsets. What is not kept any more is left out."""
+        """Replace records for good, at their offsets. What is not kept any more is left out.
+
+        What a kill left of an earlier call goes with it, also where there is nothing to replace.
+        """
         sweep_copies(self.folder)
         segments = list_segments(self.folder)
-        parts: dict[Path, dict[int, Record]] = {}
+        parts: dict[Path, dict[int, Record]] = {path: {} for path in find_unfinished(self.folder)}
         for offset, record in records.items():
             at = bisect.bisect_right(segments, offset, key=lambda segment: segment.base) - 1
             if at >= 0:

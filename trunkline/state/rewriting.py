@@ -39,6 +39,7 @@ from trunkline.state.segment import (
 )
 
 COPY = ".copy"
+MARK = ".scrub"
 SMALL_BYTES = 33_554_432  # written anew in a few tenths of a second, for which its appender waits
 QUIET_MS = 10_000  # nobody appended for so long: nobody waits
 CUT_SECONDS = 30.0  # how long readers may be in the way of cutting a write-ahead log
@@ -86,6 +87,7 @@ def replace_records(
     """
     with explained(segment):
         if not segment.exists():
+            _unmark(segment)
             return
         db = connect(segment, apsw.SQLITE_OPEN_READWRITE, manner.sync, manner.vfs)
         try:
@@ -93,13 +95,34 @@ def replace_records(
             # the log is there everybody who opens the file reads it with locks.
             if _is_last(folder, segment):
                 _check_pause(segment, manner.clock)
+                _mark(segment)
                 _change(db, records)
                 _cut_log(segment, db, manner.clock)
+                _unmark(segment)
                 return
             _cut_log(segment, db, manner.clock)
         finally:
             close_quietly(segment, db)
         _swap(segment, records, manner)
+        _unmark(segment)
+
+
+def find_unfinished(folder: Path) -> list[Path]:
+    """Return the segments of a partition in which a kill may have left what was replaced.
+
+    Between the change and the end of its traces no record tells of it any more: a file does.
+    """
+    marks = sorted(folder.glob(f"*{MARK}"))
+    return [mark.with_name(mark.name.removesuffix(MARK)) for mark in marks]
+
+
+def _mark(segment: Path) -> None:
+    segment.with_name(segment.name + MARK).touch()
+    _sync_folder(segment.parent)
+
+
+def _unmark(segment: Path) -> None:
+    segment.with_name(segment.name + MARK).unlink(missing_ok=True)
 
 
 def sweep_copies(folder: Path) -> None:
