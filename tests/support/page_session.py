@@ -131,10 +131,13 @@ class Session:
     def _run_until(self, text: str, expected: str) -> str:
         deadline = time.monotonic() + EVENTUALLY_SECONDS
         while True:
-            output = self._run(text, must_fail=False)
-            if fits(expected, output) or time.monotonic() > deadline:
-                return output
+            output, failed = self._try(text)
+            if (fits(expected, output) and not failed) or time.monotonic() > deadline:
+                break
             time.sleep(0.5)
+        if failed:
+            raise PageError(f"`{text}` ended with {failed}:\n{output}")
+        return output
 
     def _leave_running(self, text: str, until: str) -> str:
         background = Background(text, self._here(), self._environment)
@@ -147,12 +150,15 @@ class Session:
         return background.output()
 
     def _run(self, text: str, *, must_fail: bool) -> str:
-        mark = uuid.uuid4().hex
-        self._tell(f"trap 'FAILED=$?' ERR; FAILED=0\n{text}\n")
-        output, failed = self._until_mark(mark)
+        output, failed = self._try(text)
         if (failed != 0) != must_fail:
             raise PageError(f"`{text}` ended with {failed}:\n{output}")
         return output
+
+    def _try(self, text: str) -> tuple[str, int]:
+        mark = uuid.uuid4().hex
+        self._tell(f"trap 'FAILED=$?' ERR; FAILED=0\n{text}\n")
+        return self._until_mark(mark)
 
     def _here(self) -> Path:
         mark = uuid.uuid4().hex

@@ -176,10 +176,13 @@ class WholeNode:
         return self.clock.monotonic() - begin
 
     def until_settled(self, destination: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until a destination owes nothing of what was accepted so far."""
+        """Wait until a destination, which the forwarder has seen, owes nothing of what came."""
 
         def is_settled() -> bool:
-            return self.is_taken_up() and self.line(destination).pending == 0
+            return self.is_taken_up() and any(
+                line.destination == destination and line.pending == 0
+                for line in self.ledger().destinations
+            )
 
         self.until(is_settled, f"{destination} is settled", seconds)
 

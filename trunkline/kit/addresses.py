@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from random import SystemRandom
+
+# Above what programs are known by, below what systems give to connections (Linux from 32,768 on).
+_PORTS = range(18_000, 32_000)
+_TRIES = 20
+_DICE = SystemRandom()  # two processes that were seeded alike must not meet
 
 
 class ListenError(Exception):
@@ -36,7 +43,15 @@ def _host_of(text: str) -> str:
 
 
 def free_port(host: str) -> int:
-    """Return a port nobody listens on."""
+    """Return a port nobody listens on; where one is to be had, none that connections are given.
+
+    Those would lose it to somebody's connection while who listens there begins again.
+    """
+    for _ in range(_TRIES):
+        probe = socket.socket(_family(host), socket.SOCK_STREAM)
+        with probe, contextlib.suppress(OSError):
+            probe.bind((host, _DICE.choice(_PORTS)))
+            return int(probe.getsockname()[1])
     with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

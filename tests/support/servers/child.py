@@ -20,7 +20,6 @@ from tests.support.certificates import self_signed
 from trunkline.kit.addresses import free_port
 
 READY_SECONDS_MAX = 90.0  # a busy machine; each is there within 15 s on an idle one
-STARTS_MAX = 4
 
 
 class Child(ABC):
@@ -79,26 +78,15 @@ class Child(ABC):
         return None
 
     def start(self) -> None:
-        """Start it, at the same port and on the same data each time; wait until it answers.
-
-        One that ends is begun again: while it was dead a connection of anybody's may have got its
-        port for an end of its own.
-        """
+        """Start it, at the same port and on the same data each time; wait until it answers."""
+        self.spawn()
         deadline = time.monotonic() + READY_SECONDS_MAX
-        for number in range(STARTS_MAX):
-            time.sleep(number)
-            self.spawn()
-            if self._comes_up(deadline):
-                return
-            self.kill()
-        raise AssertionError(f"{type(self).__name__} did not start:\n{self.output()}")
-
-    def _comes_up(self, deadline: float) -> bool:
         while not self._answers():
-            if self._processes[-1].poll() is not None or time.monotonic() > deadline:
-                return False
+            ended = self._processes[-1].poll()
+            if ended is not None or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"{type(self).__name__} did not start:\n{self.output()}")
             time.sleep(0.1)
-        return True
 
     def kill(self) -> None:
         """Kill it, as a power loss would, and wait for its end."""
