@@ -77,24 +77,22 @@ async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
     path.pipeline.recover()
     halt = threading.Event()
     # Threads of their own: those of `asyncio.to_thread` are few, and for what ends soon.
-    loop, engines = asyncio.get_running_loop(), ThreadPoolExecutor(4, thread_name_prefix="engine")
-    pipeline = loop.run_in_executor(engines, path.pipeline.run, halt)
-    # If it ends by itself the process ends too, and the supervisor starts it afresh.
-    pipeline.add_done_callback(lambda _: stop.set())
-    importer = loop.run_in_executor(engines, path.importer.run, halt)
-    profiles = loop.run_in_executor(engines, path.profiles.run, halt)
-    eraser = loop.run_in_executor(engines, path.eraser.run, halt)
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(4, thread_name_prefix="engine")
+    engines = (path.pipeline, path.importer, path.profiles, path.eraser)
+    running = [loop.run_in_executor(pool, engine.run, halt) for engine in engines]
+    for each in running:
+        # If one ends by itself the process ends too, and the supervisor starts it afresh.
+        each.add_done_callback(lambda _: stop.set())
     telemetry.process_ready("worker")
     try:
         await path.forwarder.run(stop)
     finally:
         http_out.tell()
         halt.set()
-        await importer
-        await profiles
-        await eraser
-        await pipeline
-        engines.shutdown()
+        await asyncio.wait(running)
+        pool.shutdown()
+    for each in running:
+        each.result()
     path.profiles.close()
     path.pipeline.close()
     path.catalog.close()

@@ -14,12 +14,12 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 from tests.support.certificates import self_signed
 from tests.support.tls_front import HOP_HEADERS, TIMEOUT_SECONDS
+from tests.support.tls_server import QuietHandler, TlsServer
 
 PREFIX = "/in"  # below this the node is found too; its server takes it away
 HELD_SECONDS_MAX = 60.0
@@ -48,10 +48,7 @@ class ShopFront:
         self._is_closed = threading.Event()
         front = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 page = front.find_page(self.path)
                 if page is None:
@@ -72,15 +69,8 @@ class ShopFront:
 
             do_OPTIONS = do_POST
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server = TlsServer(context, Handler)
+        self.port = self._server.port
 
     def find_page(self, path: str) -> Page | None:
         """Return the shop's own page of a path; a query changes nothing."""
@@ -136,6 +126,4 @@ class ShopFront:
         """Stop listening; nobody is held any more."""
         self._is_closed.set()
         self.hold_file.unlink(missing_ok=True)
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import http.client
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 from tests.support.certificates import self_signed
+from tests.support.tls_server import QuietHandler, TlsServer
 
 TIMEOUT_SECONDS = 30.0
 HOP_HEADERS = ("connection", "transfer-encoding", "keep-alive", "content-length", "server", "date")
@@ -32,10 +32,7 @@ class TlsFront:
         self._lock = threading.Lock()
         front = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 status, headers, answer = front.pass_on(self, body)
@@ -52,15 +49,8 @@ class TlsFront:
 
             do_OPTIONS = do_POST
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server = TlsServer(context, Handler)
+        self.port = self._server.port
 
     def pass_on(
         self, asked: BaseHTTPRequestHandler, body: bytes
@@ -86,6 +76,4 @@ class TlsFront:
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from trunkline.kit.desk import Reply
-from trunkline.kit.protocol import Answer, Decoded, Failure, Request
+from trunkline.kit.protocol import Answer, Failure, Request
 from trunkline.kit.tracking_checks import Problem, describe, problem
 from trunkline.kit.write_keys import Grant, Keyring
 from trunkline.model import refusal_rest
-from trunkline.model.record import AcceptedRefusal
 from trunkline.model.refusal import ErrorRow
 from trunkline.model.snapshot import Snapshot
 
@@ -34,28 +33,6 @@ def find_server_problem(grant: Grant) -> Problem | None:
     if grant.problem is None and grant.key.type == "client":
         return problem(refusal_rest.REST_SERVER_ONLY, key=describe(grant.key.name))
     return grant.problem
-
-
-def refuse(
-    protocol: str, found: Problem, request: Request, snapshot: Snapshot, grant: Grant
-) -> Decoded:
-    """Refuse a request that holds no event, under a known key: the owner of the key sees it."""
-    refusal = AcceptedRefusal(
-        app=grant.app.id,
-        protocol=protocol,
-        key=grant.key.name,
-        snapshot=snapshot.version,
-        received_ms=request.received_ms,
-        address=request.address,
-        request_id=request.request_id,
-        code=found.code,
-        message=found.message,
-        message_id="",
-        body=b"",
-    )
-    used = (grant.presented,) if grant.problem is None else ()
-    leaked = (grant.presented,) if grant.is_leak else ()
-    return Decoded(error_answer(found), (), (refusal,), used, leaked)
 
 
 def tell_ordered(full: ErrorRow, reply: Reply) -> Answer:

@@ -28,9 +28,9 @@ from trunkline.kit.rest_access import (
     failure_answer,
     find_grant,
     find_server_problem,
-    refuse,
     tell_ordered,
 )
+from trunkline.kit.rest_intake import RestIntake
 from trunkline.kit.tracking_checks import Problem, describe, problem
 from trunkline.kit.write_keys import Grant
 from trunkline.model import refusal_bulk
@@ -77,14 +77,14 @@ class BulkProtocol(Protocol):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
         if "bulk" not in snapshot.plan.features:
             missing = problem(refusal_bulk.BULK_NOT_IN_PLAN)
-            return refuse(self.name, missing, request, snapshot, grant)
+            return RestIntake(self.name, request, snapshot, grant).refuse(missing)
         obstacle = find_server_problem(grant)
         if obstacle is not None:
-            return refuse(self.name, obstacle, request, snapshot, grant)
+            return RestIntake(self.name, request, snapshot, grant).refuse(obstacle)
         if request.route.method == "POST":
             terms = _read_terms(request)
             if isinstance(terms, Problem):
-                return refuse(self.name, terms, request, snapshot, grant)
+                return RestIntake(self.name, request, snapshot, grant).refuse(terms)
             order = ImportOrdered(app=grant.app.id, key=grant.key.name, terms=terms)
             return _inquire(order, partial(tell_ordered, refusal_bulk.BULK_FULL), grant)
         job = request.params.get("id", "")

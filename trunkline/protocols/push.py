@@ -20,24 +20,22 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from trunkline.kit.batch_body import explain_json
-from trunkline.kit.json_repair import JsonError, mend_text, read_json
+from trunkline.kit.json_repair import JsonError, read_json
 from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
-from trunkline.kit.redact import redact
 from trunkline.kit.rest_access import error_answer, failure_answer, find_grant, find_server_problem
+from trunkline.kit.rest_intake import RestIntake
 from trunkline.kit.times import format_ms
 from trunkline.kit.tracking_checks import (
-    EVENT_BYTES_MAX,
     MESSAGE_ID_MAX,
     Problem,
     describe,
     problem,
     read_id,
 )
-from trunkline.kit.write_keys import Grant
 from trunkline.model import refusal, refusal_push
 from trunkline.model.event import Event, JsonObject, Source, lane_of
-from trunkline.model.record import AcceptedEvent, AcceptedRefusal
+from trunkline.model.record import AcceptedEvent
 from trunkline.model.snapshot import App, Snapshot
 
 EVENT = "Push Requested"
@@ -48,27 +46,10 @@ MESSAGE_BYTES_MAX = 8_192  # stored with each recipient: 1,000 of them are 8 MB
 TOKEN_CHARS_MAX = 4_096
 BODY_BYTES_MAX = 512 * 1024
 
-_USER_AGENT_MAX = 512  # characters
-_SHOWN_MAX = 100  # refused recipients whose bodies are kept; the rest are counted
-_SHOWN_BYTES_MAX = 8192  # of a refused body that is larger than any event
 _RECIPIENT = "a customUserId, or an object with customUserId and token, each a string"
 
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(JsonObject).decode
-
-
-class Rejected(Struct):
-    """What the answer says of a recipient that was refused."""
-
-    index: int
-    code: str
-    message: str
-
-
-class _Success(Struct):
-    status: str
-    accepted: int
-    rejected: list[Rejected]
 
 
 class _Recipient(Struct, rename="camel", omit_defaults=True):
@@ -92,7 +73,7 @@ class PushProtocol(Protocol):
         grant = find_grant(request, snapshot)
         if isinstance(grant, Problem):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
-        intake = _Intake(request, snapshot, grant)
+        intake = _Intake(self.name, request, snapshot, grant)
         return intake.take_all(str(uuid.UUID(int=self._dice.getrandbits(128), version=4)))
 
     def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
@@ -123,92 +104,50 @@ class PushProtocol(Protocol):
         return Normalised(event)
 
 
-class _Intake:
+class _Intake(RestIntake):
     """One request's recipients on their way in."""
-
-    def __init__(self, request: Request, snapshot: Snapshot, grant: Grant) -> None:
-        self._request = request
-        self._snapshot = snapshot
-        self._grant = grant
-        self._posted = PostedAs(request)
-        self._accepted: list[AcceptedEvent] = []
-        self._refused: list[AcceptedRefusal] = []
-        self._rejected: list[Rejected] = []
-        agent = request.headers.get("user-agent", "")[:_USER_AGENT_MAX]
-        self._user_agent = agent if agent.isascii() else mend_text(agent)
 
     def take_all(self, thrown_id: str) -> Decoded:
         """Judge the request, then each recipient. `thrown_id` is its id where it brings none."""
-        found = self._find_obstacle() or _read(self._request.body)
+        found = self._find_obstacle() or _read(self.request.body)
         if isinstance(found, Problem):
-            return self._refuse_request(found)
+            return self.refuse(found)
         recipients, envelope = found
-        self._posted = PostedAs(self._request, within="recipients", beside=envelope)
-        given = self._request.headers.get("idempotency-key", "").strip()
+        self.posted_as = PostedAs(self.request, within="recipients", beside=envelope)
+        given = self.request.headers.get("idempotency-key", "").strip()
         for index, recipient in enumerate(recipients):
             self._take(index, recipient, envelope, given or thrown_id)
-        success = _Success("success", len(self._accepted), self._rejected)
-        used = (self._grant.presented,)
-        return Decoded(Answer(200, _encode(success)), self._accepted, self._refused, used)
+        return self.answer()
 
     def _find_obstacle(self) -> Problem | None:
-        if "push" not in self._snapshot.plan.features:
+        if "push" not in self.snapshot.plan.features:
             return problem(refusal_push.PUSH_NOT_IN_PLAN)
-        return find_server_problem(self._grant)
+        return find_server_problem(self.grant)
 
     def _take(self, index: int, value: Any, envelope: bytes, push_id: str) -> None:
         recipient = _read_recipient(index, value)
         if isinstance(recipient, Problem):
-            self._rejected.append(Rejected(index, recipient.code, recipient.message))
-            shown = _encode(value) if len(self._refused) < _SHOWN_MAX else b""
-            self._refused.append(self._tell(recipient, shown, 1))
+            self.reject(index, recipient, _encode(value))
             return
-        request, grant = self._request, self._grant
+        request, grant = self.request, self.grant
         body = _encode(recipient)
-        self._accepted.append(
+        self.accepted.append(
             AcceptedEvent(
                 grant.app.id,
                 _message_id(grant.app.id, push_id, body),
                 lane_of(recipient.custom_user_id, ""),
-                PushProtocol.name,
+                self.protocol,
                 "track",
                 grant.key.name,
                 False,
-                self._snapshot.version,
+                self.snapshot.version,
                 request.received_ms,
                 request.address,
-                self._user_agent,
+                self.user_agent,
                 request.request_id,
                 envelope,
                 body,
             )
-        )
-
-    def _refuse_request(self, found: Problem) -> Decoded:
-        grant = self._grant
-        used = (grant.presented,) if grant.problem is None else ()
-        leaked = (grant.presented,) if grant.is_leak else ()
-        body = self._request.body
-        data = body if len(body) <= EVENT_BYTES_MAX else body[:_SHOWN_BYTES_MAX]
-        refused = (self._tell(found, data, 1),)
-        return Decoded(error_answer(found), (), refused, used, leaked)
-
-    def _tell(self, found: Problem, data: bytes, count: int) -> AcceptedRefusal:
-        shown = redact(data) if data else b""
-        return AcceptedRefusal(
-            app=self._grant.app.id,
-            protocol=PushProtocol.name,
-            key=self._grant.key.name,
-            snapshot=self._snapshot.version,
-            received_ms=self._request.received_ms,
-            address=self._request.address,
-            request_id=self._request.request_id,
-            code=found.code,
-            message=found.message,
-            message_id="",
-            body=shown,
-            count=count,
-            origin=self._posted.note(data, shown) if data else None,
         )
 
 

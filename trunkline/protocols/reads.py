@@ -27,9 +27,9 @@ from trunkline.kit.rest_access import (
     failure_answer,
     find_grant,
     find_server_problem,
-    refuse,
     tell_ordered,
 )
+from trunkline.kit.rest_intake import RestIntake
 from trunkline.kit.tracking_checks import MESSAGE_ID_MAX, Problem, describe, problem
 from trunkline.kit.write_keys import Grant, read_query
 from trunkline.model import refusal_reads, refusal_rest
@@ -65,7 +65,7 @@ class ReadsProtocol(Protocol):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
         obstacle = _find_obstacle(grant, snapshot)
         if obstacle is not None:
-            return refuse(self.name, obstacle, request, snapshot, grant)
+            return RestIntake(self.name, request, snapshot, grant).refuse(obstacle)
         inquiry = _read(request, grant)
         used = (grant.presented,)
         if isinstance(inquiry, Problem):

@@ -17,16 +17,16 @@ from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from trunkline.kit.batch_body import Unreadable, read_event
-from trunkline.kit.json_repair import JsonError, mend_text, read_json
+from trunkline.kit.json_repair import JsonError, read_json
 from trunkline.kit.posting import PostedAs
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
-from trunkline.kit.redact import redact
 from trunkline.kit.rest_access import error_answer, failure_answer, find_grant
 from trunkline.kit.rest_batch import Parts, Sender, cut_request, read_sender
 from trunkline.kit.rest_checks import Checked, check_message, content_id
+from trunkline.kit.rest_intake import RestIntake
 from trunkline.kit.rest_shape import shape_message
 from trunkline.kit.tracking_checks import (
     EVENT_BYTES_MAX,
@@ -37,37 +37,19 @@ from trunkline.kit.tracking_checks import (
     problem,
     read_id,
 )
-from trunkline.kit.write_keys import Grant
 from trunkline.model import refusal_rest
 from trunkline.model.event import JsonObject, lane_of
-from trunkline.model.record import AcceptedEvent, AcceptedRefusal, note_given_id
+from trunkline.model.record import AcceptedEvent, note_given_id
 from trunkline.model.snapshot import App, Snapshot
 
 WIRE_BYTES_MAX = 512 * 1024
 INFLATED_BYTES_MAX = 4 * 1024 * 1024
 IDENTITY_BYTES_MAX = 65_536
 SDK_ID_MAX = 100  # characters
-USER_AGENT_MAX = 512  # characters
 
 _IDENTITY_PATH = "/identity"
-_SHOWN_MAX = 100  # refused messages of one request whose bodies are kept; the rest are counted
-_SHOWN_BYTES_MAX = 8192  # of a refused body that is larger than any message
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Rejected(Struct):
-    """What the answer says of a message that was refused."""
-
-    index: int
-    code: str
-    message: str
-
-
-class _Success(Struct):
-    status: str
-    accepted: int
-    rejected: list[Rejected]
 
 
 class RestProtocol(Protocol):
@@ -87,7 +69,7 @@ class RestProtocol(Protocol):
         grant = find_grant(request, snapshot)
         if isinstance(grant, Problem):
             return Decoded(error_answer(grant))  # nobody's: whoever sends these may be anybody
-        return _Intake(request, snapshot, grant).take_all()
+        return _Intake(self.name, request, snapshot, grant).take_all()
 
     def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
         """Say a failure with every field that some client parses."""
@@ -98,80 +80,67 @@ class RestProtocol(Protocol):
         return shape_message(record, app)
 
 
-class _Intake:
-    """One request's messages on their way in: what was taken, what was refused, the answer."""
-
-    def __init__(self, request: Request, snapshot: Snapshot, grant: Grant) -> None:
-        self._request = request
-        self._snapshot = snapshot
-        self._grant = grant
-        self._accepted: list[AcceptedEvent] = []
-        self._refused: list[AcceptedRefusal] = []
-        self._rejected: list[Rejected] = []
-        self._posted = PostedAs(request)
-        agent = request.headers.get("user-agent", "")[:USER_AGENT_MAX]
-        self._user_agent = agent if agent.isascii() else mend_text(agent)
+class _Intake(RestIntake):
+    """One request's messages on their way in."""
 
     def take_all(self) -> Decoded:
         """Judge the request, then each of its messages."""
-        parts = cut_request(self._request.body)
+        parts = cut_request(self.request.body)
         count = 1 if isinstance(parts, Problem) else max(1, len(parts.messages))
         obstacle = self._find_obstacle()
         if obstacle is not None:
-            return self._refuse_request(obstacle, count)
+            return self.refuse(obstacle, count)
         if isinstance(parts, Problem):
-            return self._refuse_request(parts, count)
+            return self.refuse(parts, count)
         sender = self._read_sender(parts)
         if isinstance(sender, Problem):
-            return self._refuse_request(sender, count)
-        self._posted = PostedAs(self._request, within="messages", beside=_encode(parts.beside))
+            return self.refuse(sender, count)
+        self.posted_as = PostedAs(self.request, within="messages", beside=_encode(parts.beside))
         for index, raw in enumerate(parts.messages):
             self._take(index, raw, sender)
-        success = _Success("success", len(self._accepted), self._rejected)
-        used = (self._grant.presented,)
-        return Decoded(Answer(200, _encode(success)), self._accepted, self._refused, used)
+        return self.answer()
 
     def _find_obstacle(self) -> Problem | None:
-        if "rest" not in self._snapshot.plan.features:
+        if "rest" not in self.snapshot.plan.features:
             return problem(refusal_rest.REST_NOT_IN_PLAN)
-        return self._grant.problem
+        return self.grant.problem
 
     def _read_sender(self, parts: Parts) -> Sender | Problem:
         count = len(parts.messages)
         if count > EVENTS_MAX:
             row = refusal_rest.REST_TOO_MANY
             return problem(row, count=str(count), limit=str(EVENTS_MAX))
-        return read_sender(parts, self._request.headers)
+        return read_sender(parts, self.request.headers)
 
     def _take(self, index: int, raw: Raw, sender: Sender) -> None:
         """Judge one message and keep it, as accepted or as refused."""
         data = bytes(raw)
         item = read_event(data)
         if isinstance(item, Unreadable):
-            self._refuse(index, item.problem, data[:EVENT_BYTES_MAX], item.event)
+            self.reject(index, item.problem, data[:EVENT_BYTES_MAX], _given_id(item.event))
             return
         message, body = item
-        checked = check_message(message, self._grant.app, self._grant.key)
+        checked = check_message(message, self.grant.app, self.grant.key)
         if isinstance(checked, Problem):
-            self._refuse(index, checked, data, message)
+            self.reject(index, checked, data, _given_id(message))
             return
         self._accept(checked, sender, message, body)
 
     def _accept(self, checked: Checked, sender: Sender, message: JsonObject, body: bytes) -> None:
-        request, grant = self._request, self._grant
-        self._accepted.append(
+        request, grant = self.request, self.grant
+        self.accepted.append(
             AcceptedEvent(
                 grant.app.id,
                 content_id(grant.app.id, sender.user_id, message),
                 lane_of(sender.user_id, sender.anonymous_id),
-                RestProtocol.name,
+                self.protocol,
                 checked.type,
                 grant.key.name,
                 grant.key.type == "client",
-                self._snapshot.version,
+                self.snapshot.version,
                 request.received_ms,
                 request.address,
-                self._user_agent,
+                self.user_agent,
                 request.request_id,
                 sender.envelope,
                 body,
@@ -179,39 +148,9 @@ class _Intake:
             )
         )
 
-    def _refuse(self, index: int, found: Problem, data: bytes, message: JsonObject) -> None:
-        self._rejected.append(Rejected(index, found.code, found.message))
-        shown = data if len(self._refused) < _SHOWN_MAX else b""
-        given = (read_id(message.get("id")) or "")[:MESSAGE_ID_MAX]
-        self._refused.append(self._tell(found, shown, given, 1))
 
-    def _refuse_request(self, found: Problem, count: int) -> Decoded:
-        """Refuse all of a request; its owner sees it once, counted as its messages."""
-        body = self._request.body
-        data = body if len(body) <= EVENT_BYTES_MAX else body[:_SHOWN_BYTES_MAX]
-        grant = self._grant
-        used = (grant.presented,) if grant.problem is None else ()
-        leaked = (grant.presented,) if grant.is_leak else ()
-        refused = (self._tell(found, data, "", count),)
-        return Decoded(error_answer(found), (), refused, used, leaked)
-
-    def _tell(self, found: Problem, data: bytes, message_id: str, count: int) -> AcceptedRefusal:
-        shown = redact(data) if data else b""
-        return AcceptedRefusal(
-            app=self._grant.app.id,
-            protocol=RestProtocol.name,
-            key=self._grant.key.name,
-            snapshot=self._snapshot.version,
-            received_ms=self._request.received_ms,
-            address=self._request.address,
-            request_id=self._request.request_id,
-            code=found.code,
-            message=found.message,
-            message_id=message_id,
-            body=shown,
-            count=count,
-            origin=self._posted.note(data, shown) if data else None,
-        )
+def _given_id(message: JsonObject) -> str:
+    return (read_id(message.get("id")) or "")[:MESSAGE_ID_MAX]
 
 
 def _tell_identity(body: bytes) -> Answer:
