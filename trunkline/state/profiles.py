@@ -71,13 +71,12 @@ _LINES = msgspec.json.Decoder(Entry)
 
 
 class Erased(Struct, frozen=True):
-    """What an erasure removed. `is_scrubbed`: nothing of it is left in the file's free space."""
+    """What an erasure removed. In the file's free space it stays until `state.db.wipe`."""
 
     identifiers: int = 0
     links: int = 0
     traits: int = 0
     events: int = 0
-    is_scrubbed: bool = True
 
 
 class ProfileStore:
@@ -139,7 +138,7 @@ class ProfileStore:
                     " before=max(before, excluded.before)",
                     [(app, kind, value, before) for kind, value in people],
                 )
-        return Erased(*counts, is_scrubbed=scrub(self.db))
+        return Erased(*counts)
 
     def _erase(self, app: str, people: Sequence[tuple[str, str]]) -> tuple[int, int, int, int]:
         db = self.db
@@ -199,10 +198,8 @@ def read_profiles(home: Home) -> Generator[ProfileStore | None]:
 def open_for_writing(
     home: Home, sync: str = SYNC_NORMAL, vfs: str | None = None
 ) -> apsw.Connection:
-    """Open the file. Whatever is deleted or written over is wiped: it is personal."""
-    db = open_writer(home.profiles_file, MIGRATIONS, sync, vfs)
-    db.pragma("secure_delete", True)
-    return db
+    """Open the file. Raises as `open_writer` does."""
+    return open_writer(home.profiles_file, MIGRATIONS, sync, vfs)
 
 
 @contextlib.contextmanager
@@ -216,12 +213,6 @@ def transaction(db: apsw.Connection) -> Generator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-def scrub(db: apsw.Connection) -> bool:
-    """Empty the write-ahead log, which holds pages as they were; False where a reader is open."""
-    row = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return row is not None and row[0] == 0
 
 
 def read_position(db: apsw.Connection) -> int | None:
