@@ -1,8 +1,9 @@
 """The whole path, wired in one function. Read this first.
 
 `wire` builds what a process runs: a gateway process has the first line of the path, the worker the
-other two, a test or the simulator all three in one process. Nothing else in Trunkline knows both an
-engine and a component: here a kind is looked up on its shelf and handed to the engine that uses it.
+other two, the background process what goes on beside it; a test or the simulator all in one
+process. Nothing else in Trunkline knows both an engine and a component: here a kind is looked up on
+its shelf and handed to the engine that uses it.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class Path(Struct, frozen=True):
     gateway: Gateway | None
     pipeline: Pipeline | None
     forwarder: Forwarder | None
+    eraser: Eraser | None
     profiles: Profiles | None
     importer: ImportWorker | None
-    eraser: Eraser | None
 
 
 def wire(
@@ -77,13 +78,14 @@ def wire(
     *,
     gateway: int | None = None,
     worker: bool = False,
+    background: bool = False,
 ) -> Path:
-    """Wire the path: gateway number `gateway`, the worker, or both in one process."""
+    """Wire what a process runs: gateway number `gateway`, the worker, the background, or all."""
     log = open_log(home, boot, clock, stamp)
     catalog = SnapshotFollower(home, clock)
     protocols = protocol_shelf()
-    path_gateway = path_pipeline = path_forwarder = None
-    beside = (None, None, None)
+    path_gateway = path_pipeline = path_forwarder = path_eraser = None
+    profiles = importer = None
     if gateway is not None:
         # senders ──► gateway ──► ACCEPTED: a yes leaves when the append returned.
         path_gateway = Gateway(
@@ -124,38 +126,31 @@ def wire(
             random=random.Random(),
             workshop=JailWorkshop(boot.jail, clock),
         )
-        beside = _wire_beside(home, log, catalog, clock, stamp, path_pipeline, path_forwarder)
-    return Path(log, catalog, path_gateway, path_pipeline, path_forwarder, *beside)
-
-
-def _wire_beside(
-    home: Home,
-    log: EventLog,
-    catalog: SnapshotFollower,
-    clock: Clock,
-    stamp: Stamp,
-    pipeline: Pipeline,
-    forwarder: Forwarder,
-) -> tuple[Profiles, ImportWorker, Eraser]:
-    """Wire what the worker does beside the path."""
-    snapshot = catalog.current
-    # EVENTS ──► profiles: who is who.
-    profiles = Profiles(log=log, snapshot=snapshot, home=home, clock=clock)
-    # Files that came over HTTP ──► ACCEPTED, in a partition that imports have for themselves.
-    importer = ImportWorker(
-        home=home, log=log, protocols=protocol_shelf(), snapshot=snapshot, clock=clock, stamp=stamp
+        # Who is to be forgotten, everywhere: asked of those who keep something.
+        path_eraser = Eraser(
+            home=home,
+            log=log,
+            clock=clock,
+            snapshot=catalog.current,
+            forget_deliveries=path_forwarder.erase,
+            forget_refused=path_pipeline.erase,
+            wipes=(path_forwarder.wipe, path_pipeline.wipe),
+        )
+    if background:
+        # EVENTS ──► profiles: who is who.
+        profiles = Profiles(log=log, snapshot=catalog.current, home=home, clock=clock)
+        # Files that came over HTTP ──► ACCEPTED, in a partition that imports have for themselves.
+        importer = ImportWorker(
+            home=home,
+            log=log,
+            protocols=protocols,
+            snapshot=catalog.current,
+            clock=clock,
+            stamp=stamp,
+        )
+    return Path(
+        log, catalog, path_gateway, path_pipeline, path_forwarder, path_eraser, profiles, importer
     )
-    # Who is to be forgotten, everywhere: asked of those who keep something.
-    eraser = Eraser(
-        home=home,
-        log=log,
-        clock=clock,
-        snapshot=snapshot,
-        forget_deliveries=forwarder.erase,
-        forget_refused=pipeline.erase,
-        wipes=(forwarder.wipe, pipeline.wipe),
-    )
-    return profiles, importer, eraser
 
 
 def _front_desk(home: Home, log: EventLog, catalog: SnapshotFollower, clock: Clock) -> FrontDesk:

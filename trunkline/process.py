@@ -1,4 +1,4 @@
-"""One process of a node: a gateway, the worker, or the console; forked by the supervisor.
+"""One process of a node, forked by the supervisor: a gateway, worker, background or console.
 
 Ended by SIGTERM. SIGINT is ignored: Ctrl-C reaches the whole group, and it is the supervisor that
 stops the processes in their order.
@@ -7,12 +7,14 @@ stops the processes in their order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import resource
 import signal
 import sys
 import threading
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
@@ -29,11 +31,13 @@ from trunkline.telemetry import node as telemetry
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
-WORKER_NICENESS = 10  # accepting goes before forwarding when both want the processor
+# When all want the processor: accepting goes before forwarding, that before what nobody waits for.
+WORKER_NICENESS = 10
+BACKGROUND_NICENESS = 15
 
 
 def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> None:
-    """Be the process `name` (gateway-N, worker, console) until SIGTERM."""
+    """Be the process `name` (gateway-N, worker, background, console) until SIGTERM."""
     _die_with(supervisor)
     _take_name(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -55,6 +59,8 @@ async def _run(name: str, home: Home, boot: Boot, stamp_base: int) -> None:
         await _run_gateway(node.wire(home, boot, clock, stamp, gateway=index), boot, name, stop)
     elif name == "worker":
         await _run_worker(node.wire(home, boot, clock, stamp, worker=True), stop)
+    elif name == "background":
+        await _run_background(node.wire(home, boot, clock, stamp, background=True), stop)
     else:
         telemetry.process_ready(name)
         await ControlPort(home, boot).serve(*split_address(boot.console.listen), stop)
@@ -71,32 +77,52 @@ async def _run_gateway(path: node.Path, boot: Boot, name: str, stop: asyncio.Eve
 
 async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
     os.nice(WORKER_NICENESS)
-    assert path.pipeline is not None and path.forwarder is not None and path.importer is not None
-    assert path.profiles is not None and path.eraser is not None
+    assert path.pipeline is not None and path.forwarder is not None and path.eraser is not None
     path.catalog.start()
     path.pipeline.recover()
+    async with _threads(stop, path.pipeline.run, path.eraser.run):
+        telemetry.process_ready("worker")
+        try:
+            await path.forwarder.run(stop)
+        finally:
+            http_out.tell()
+    path.pipeline.close()
+    path.catalog.close()
+    path.log.close()
+
+
+async def _run_background(path: node.Path, stop: asyncio.Event) -> None:
+    os.nice(BACKGROUND_NICENESS)
+    assert path.profiles is not None and path.importer is not None
+    path.catalog.start()
+    async with _threads(stop, path.profiles.run, path.importer.run):
+        telemetry.process_ready("background")
+        await stop.wait()
+    path.profiles.close()
+    path.catalog.close()
+    path.log.close()
+
+
+@contextlib.asynccontextmanager
+async def _threads(
+    stop: asyncio.Event, *engines: Callable[[threading.Event], None]
+) -> AsyncGenerator[None]:
+    """Run engines on threads for as long as the block runs; raise what ended one of them."""
     halt = threading.Event()
     # Threads of their own: those of `asyncio.to_thread` are few, and for what ends soon.
-    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(4, thread_name_prefix="engine")
-    engines = (path.pipeline, path.importer, path.profiles, path.eraser)
-    running = [loop.run_in_executor(pool, engine.run, halt) for engine in engines]
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(len(engines), "engine")
+    running = [loop.run_in_executor(pool, engine, halt) for engine in engines]
     for each in running:
         # If one ends by itself the process ends too, and the supervisor starts it afresh.
         each.add_done_callback(lambda _: stop.set())
-    telemetry.process_ready("worker")
     try:
-        await path.forwarder.run(stop)
+        yield
     finally:
-        http_out.tell()
         halt.set()
         await asyncio.wait(running)
         pool.shutdown()
     for each in running:
         each.result()
-    path.profiles.close()
-    path.pipeline.close()
-    path.catalog.close()
-    path.log.close()
 
 
 def _raise_file_limit() -> None:

@@ -1,11 +1,11 @@
 """The processes of a node: one supervisor, its children, and how they live and die together.
 
 `trunkline serve` becomes this program, with the home's lock in its hands. It imports everything
-once and forks gateways, worker and console in its own process group, so a child is there within
-milliseconds and shares the memory of the code. It forks again what dies, and on SIGTERM or Ctrl-C
-stops them in the order in which events flow: first the gateways, so that nothing is accepted that
-cannot move on. A child dies with its supervisor (the kernel sees to it on Linux), and the lock is
-inherited, so a home is free only when all are gone.
+once and forks gateways, worker, background and console in its own process group, so a child is
+there within milliseconds and shares the memory of the code. It forks again what dies, and on
+SIGTERM or Ctrl-C stops them in the order in which events flow: first the gateways, so that nothing
+is accepted that cannot move on. A child dies with its supervisor (the kernel sees to it on Linux),
+and the lock is inherited, so a home is free only when all are gone.
 
 The supervisor itself has no thread and no open database: a fork must not copy one.
 """
@@ -67,7 +67,7 @@ class Supervisor:
         self._stamp_base = stamp_base
         self._is_stopping = False
         gateways = [f"gateway-{index}" for index in range(boot.gateway.workers)]
-        self._children = [Child(name) for name in ("worker", *gateways, "console")]
+        self._children = [Child(name) for name in ("worker", *gateways, "background", "console")]
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""

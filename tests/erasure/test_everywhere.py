@@ -186,7 +186,7 @@ def test_kills_in_the_middle_cost_time_only(stage: Stage, seed: int) -> None:
     job = order(stage)
     for _ in range(6):
         stage.clock.pause(dice.uniform(0.0, 0.6))
-        kill(stage, dice.choice(["worker", "worker", "gateway-0", "node", "politely"]))
+        kill(stage, dice.choice(["worker", "background", "gateway-0", "node", "politely"]))
         stage.until(lambda: answers(stage), "the node answers")
         stage.batch(*[stage.somebody_elses() for _ in range(20)])
     check(stage, until_done(stage, job))

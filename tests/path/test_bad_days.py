@@ -174,7 +174,7 @@ def test_a_full_disk_is_503_and_told_and_over_when_there_is_room(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gateway-0", "worker", "console"])
+@pytest.mark.parametrize("name", ["gateway-0", "worker", "background", "console"])
 def test_a_process_that_dies_on_a_full_disk_is_back_when_there_is_room(
     tmp_path: Path, name: str
 ) -> None:

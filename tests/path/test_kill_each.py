@@ -22,7 +22,7 @@ from trunkline.kit.clock import SystemClock
 from trunkline.proof.nodes import RealNode
 from trunkline.proof.prove import prove
 
-NAMES = {"worker", "gateway-0", "console"}
+NAMES = {"worker", "gateway-0", "background", "console"}
 STOP_SECONDS_MAX = 10.0
 FROZEN_SECONDS = 3.0
 

@@ -78,19 +78,20 @@ def test_a_person_is_known_to_the_command_line_within_moments(node: WholeNode) -
     assert findings["profiles"]["verdict"] == "ok"
 
 
-def test_a_worker_killed_in_the_middle_leaves_the_store_equal_to_the_log(
+def test_killed_in_the_middle_the_store_is_equal_to_the_log(
     node: WholeNode, tmp_path: Path
 ) -> None:
     number = 0
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         for _ in range(BATCHES):
             assert node.batch(*events_of(number)).status == 200
             number += 40
-        worker = node.node.children()["worker"]
-        os.kill(worker, signal.SIGKILL)
+        name = "worker" if turn % 2 else "background"
+        killed = node.node.children()[name]
+        os.kill(killed, signal.SIGKILL)
         node.until(
-            lambda killed=worker: node.node.children().get("worker", killed) != killed,
-            "the worker is back",
+            lambda name=name, killed=killed: node.node.children().get(name, killed) != killed,
+            f"the {name} is back",
         )
     last = f"u-{(number - 1) % USERS}"
 

@@ -18,7 +18,7 @@ from tests.support.whole_node import APP, KEY, PATIENCE_SECONDS, WholeNode, webh
 
 LIVE_SECONDS_MAX = 2.0
 APPLIES = 20
-FOLLOWERS = 3  # two gateways and the worker
+FOLLOWERS = 4  # two gateways, the worker, the background
 
 
 class Stage(WholeNode):
@@ -152,7 +152,13 @@ def test_events_go_on_without_the_catalog_and_a_restart_goes_on_from_the_cache(
     stage.home.catalog_file.write_bytes(kept)
     stage.until(lambda: stage.log().count("catalog_readable") >= FOLLOWERS, "all can read it again")
     stage.put(name="After the backup")
-    assert stage.node.children().keys() == {"worker", "gateway-0", "gateway-1", "console"}
+    assert stage.node.children().keys() == {
+        "worker",
+        "gateway-0",
+        "gateway-1",
+        "background",
+        "console",
+    }
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ there, durably, before it said yes. Each goes through the same `Import` as a fil
 the partition of imports, so the two take turns, and a kill at any moment costs nothing. A file is
 removed when it is through or can never be; its rejects stay for `REJECTS_DAYS`.
 
-One thread in the worker's process. What a file holds it rejects line by line; what is wrong with
+One thread of the background process. What a file holds it rejects line by line; what is wrong with
 the whole file ends its import with a sentence, and whoever sent it reads that.
 """
 

@@ -14,7 +14,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Users:
-    """Answers from the profile store, which the worker writes."""
+    """Answers from the profile store, which the background process writes."""
 
     def __init__(self, home: Home) -> None:
         self._home = home

@@ -1,4 +1,4 @@
-"""The profiles: EVENTS → the profile store, on one thread of the worker.
+"""The profiles: EVENTS → the profile store, on a thread of the background process.
 
     read ≤ 40,000 records → whom do they name → gather what changes → one transaction: that, and
     how far was read
@@ -49,7 +49,6 @@ _LOADED_RECORDS = 2000  # that a second brought: then a person has several event
 _BATCH_SECONDS = 1.5  # of reading: merges and erasures wait for it, five seconds at most
 _CHUNK_RECORDS = 1000
 _TRAIT_BYTES_MAX = 8_388_608  # that a batch gathers, and at most as much again
-_YIELD_RECORDS = 50  # half a millisecond: then pipeline and forwarder may go first
 WAIT_SECONDS = 0.5  # the bell wakes us; this bounds how long a stop may take
 _NO_CATALOG_SECONDS = 0.2
 SYNC_SECONDS = 60.0
@@ -187,7 +186,8 @@ class Profiles:
             self._look_at_others(db)
             batch = Batch(db, self._memory)
             while records:
-                self._take_chunk(batch, records, results)
+                for record in records:
+                    results[self._offer(batch, record)] += 1
                 taken += len(records)
                 following = records[-1].offset + 1
                 is_full = self._is_full(batch, taken, started)
@@ -204,14 +204,6 @@ class Profiles:
         if taken >= BATCH_RECORDS or batch.trait_bytes >= _TRAIT_BYTES_MAX:
             return True
         return self._clock.monotonic() - started >= _BATCH_SECONDS
-
-    def _take_chunk(
-        self, batch: Batch, records: Sequence[Fetched], results: dict[telemetry.Result, int]
-    ) -> None:
-        for start in range(0, len(records), _YIELD_RECORDS):
-            for record in records[start : start + _YIELD_RECORDS]:
-                results[self._offer(batch, record)] += 1
-            self._clock.pause(0.0)
 
     def _look_at_others(self, db: apsw.Connection) -> None:
         """Forget what is remembered where another process wrote: a merge, an erasure."""

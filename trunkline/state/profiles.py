@@ -1,6 +1,6 @@
 """The profile store: who is who, their traits, their latest events. `state/profiles.db`.
 
-Written by the engine of profiles in the worker, a batch a transaction, and now and then by an
+Written by the engine of profiles, a batch a transaction, and now and then by an
 operator's merge or an erasure. What the engine writes can be made again from EVENTS as far as that
 is kept; merges and erasures are synced before they return.
 

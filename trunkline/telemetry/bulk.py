@@ -22,7 +22,7 @@ _TRIES = counter(
 
 
 def import_begun(name: str, app: str, kind: str, size_bytes: int, position: int) -> None:
-    """Tell that the worker took up an import, behind which line."""
+    """Tell that the background took up an import, behind which line."""
     get_logger().info(
         "import_begun", name=name, app=app, kind=kind, size_bytes=size_bytes, position=position
     )
