@@ -7,8 +7,8 @@ commit is shared by as many requests as came during the one before. Theory of op
 - `gather` puts records among the gathered ones. When no append runs, one is started at the end of
   this turn of the loop, so that requests which became ready together go together.
 - The thread appends and comes back with one `call_soon_threadsafe`, which tells each request of the
-  group and hands over the next. Telling is a call, not a future: a future costs its task a turn of
-  the loop, and with it 5 µs a request.
+  group; the next is handed over at the end of that turn. Telling is a call, not a future: a future
+  costs its task a turn of the loop, and with it 5 µs a request.
 
 A group that fails is refused whole: each of its requests is answered 503 and may be sent again,
 and nothing else is touched. Refusals ride along with whatever is appended; nobody waits for them.
@@ -154,7 +154,9 @@ class Committer:
             self._failures = 0
         # After a failure the refusals wait for the next event or nudge: no hot loop on a full disk.
         if self._gathered or (failure is None and self._refusals.is_waiting):
-            self._hand_over()
+            # What is ready to be read now comes along: 64 connections that send one event after the
+            # other go in groups of 50 instead of 30.
+            self._loop.call_soon(self._hand_over)
         else:
             self._is_appending = False
             self._idle.set()
