@@ -84,3 +84,36 @@ def test_a_push_reaches_devices_and_the_webhook_and_is_explained(stage: Stage) -
         ("u-7", "APP_PUSH"), ("u-7", "SMS"), ("u-7", "WEB_PUSH"), ("u-8", "APP_PUSH"),
         ("u-9", "APP_PUSH"),
     ]  # fmt: skip
+
+
+def test_a_push_without_a_token_goes_to_the_newest_device_of_the_profile(stage: Stage) -> None:
+    def register(user: str, token: str, at: str) -> None:
+        message = {"type": "pushToken", "id": f"t-{token}", "time": at, "token": token}
+        value = {"customUserId": user, "messages": [message]}
+        headers = {"X-Application-Id": APP, "X-API-Key": KEY}
+        reply = stage.request("POST", "/v1/messages", json.dumps(value).encode(), headers)
+        assert reply.json["accepted"] == 1, reply
+
+    def token_of(user: str) -> str:
+        headers = {"X-Application-Id": APP, "X-API-Key": KEY}
+        reply = stage.request("GET", f"/v1/users/{user}", None, headers)
+        return reply.json["traits"]["pushToken"]["token"] if reply.status == 200 else ""
+
+    register("u-5", "new-phone", "2026-11-20T10:00:00Z")
+    register("u-5", "old-phone", "2026-11-01T10:00:00Z")
+    register("u-6", "her-phone", "2026-11-20T10:00:00Z")
+    stage.until(lambda: token_of("u-5") == "new-phone", "the profile knows the device")
+    stage.until(lambda: token_of("u-6") == "her-phone", "and the other one's")
+    assert stage.push("u-5", "u-6", "u-nobody", id_="push-9").json["accepted"] == 3
+    stage.until(lambda: stage.fates("fcm")[0] == 2, f"fates of fcm: {stage.fates('fcm')}")
+    sent = [one.value["token"] for one in stage.vendor.simulator.taken]
+    assert sorted(sent) == ["her-phone", "new-phone"]
+
+    stage.until(lambda: len(stage.receiver.shelf("/hook").events) == 3, "the webhook heard of all")
+    events = stage.receiver.shelf("/hook").events.values()
+    found = {event["userId"]: event.get("context", {}).get("device") for event in events}
+    assert found["u-5"] == {"token": "new-phone", "type": "android"}
+    assert found["u-nobody"] is None
+    told = {event["userId"]: stage.say("trace", event["messageId"]) for event in events}
+    assert "the device token is the newest of the user's profile" in json.dumps(told["u-5"])
+    assert "the user's profile knows none" in json.dumps(told["u-nobody"])

@@ -25,6 +25,8 @@ from trunkline.kit.eventlog import Fetched, Record
 from trunkline.kit.times import format_ms
 from trunkline.model.record import decode_stored
 from trunkline.pipeline.shape import shape
+from trunkline.reports.push_tokens import PushTokens
+from trunkline.state.home import Home
 from trunkline.state.profile_links import IDENTIFIERS_MAX, cut, list_merges, merge_by_hand
 from trunkline.state.profiles import transaction
 from trunkline.telemetry.metrics import REGISTRY
@@ -161,10 +163,10 @@ def test_who_holds_a_client_key_joins_no_accounts(world: ProfileWorld) -> None:
 
 
 @pytest.mark.parametrize("is_client", [True, False])
-def test_the_pipeline_tells_on_whether_a_key_is_a_clients(is_client: bool) -> None:
+def test_the_pipeline_tells_on_whether_a_key_is_a_clients(tmp_path: Path, is_client: bool) -> None:
     accepted = structs.replace(event("m-1"), is_client=is_client)
     fetched = Fetched(0, 0, Record(b"", b"", 1))
-    value = shape(fetched, accepted, PROTOCOLS, None).value
+    value = shape(fetched, accepted, PROTOCOLS, None, PushTokens(Home(tmp_path))).value
     assert decode_stored(value).is_client is is_client
     fields = msgpack.decode(value)
     assert not decode_stored(msgpack.encode(fields[:-1])).is_client, "of an older node"

@@ -24,6 +24,7 @@ from tests.support.profile_world import (
 from trunkline.kit.times import format_ms
 from trunkline.model.record import StoredEvent
 from trunkline.profiles.traits import BYTES_MAX, TRAITS_MAX, VALUE_BYTES_MAX
+from trunkline.reports.push_tokens import PushTokens
 from trunkline.state.profile_links import cut, merge_by_hand
 from trunkline.state.profiles import transaction
 
@@ -50,6 +51,62 @@ def test_null_clears_and_stays_cleared(world: ProfileWorld) -> None:
     assert world.see("jane")["traits"] == {}
     world.take(identify(4, "jane", city="Kiel"))
     assert world.see("jane")["traits"] == {"city": "Kiel"}
+
+
+def register(at: float, user: str, token: str, anonymous: str = "") -> StoredEvent:
+    """Return what a phone says when it may be sent messages."""
+    device = {"type": "android", "token": token}
+    return happened(at, user, anonymous, type_="identify", name="", context={"device": device})
+
+
+def test_the_newest_device_that_takes_messages_is_a_trait(world: ProfileWorld) -> None:
+    world.take(register(5, "jane", "new"), register(1, "jane", "old"))
+    world.take(identify(6, "jane", plan="pro"))  # no device: nothing of it changes
+    assert world.see("jane")["traits"] == {
+        "plan": "pro", "pushToken": {"token": "new", "platform": "android"},
+    }  # fmt: skip
+    subscription = {"endpoint": "https://push.example/1", "keys": {"auth": "a"}}
+    pushed = {"push": {"subscription": subscription, "status": "granted"}}
+    world.take(happened(7, "jane", type_="identify", name="", context=pushed))
+    assert world.see("jane")["traits"]["pushSubscription"] == subscription
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"device": {"token": 7}},
+        {"device": {"token": ""}},
+        {"device": "token"},
+        {"push": {"subscription": None}, "token": "t"},
+        {"other": {"token": "t"}},
+    ],
+)
+def test_what_is_no_push_address_costs_no_trait(world: ProfileWorld, context: Any) -> None:
+    world.take(
+        happened(1, "jane", type_="identify", name="", context=context, traits={"plan": "pro"})
+    )
+    assert world.see("jane")["traits"] == {"plan": "pro"}
+
+
+def test_a_push_finds_the_newest_device_of_its_user(world: ProfileWorld) -> None:
+    tokens = PushTokens(world.home)
+    assert tokens.find(APP, "jane") is None  # no store yet
+    tokens.close()
+    world.take(
+        register(1, "jane", "phone", anonymous="a-1"),
+        register(2, "", "tablet", anonymous="a-1"),
+        register(3, "joe", "his", anonymous="a-2"),
+        identify(4, "sam", pushToken="not an object"),
+    )
+    found = [tokens.find(APP, each) for each in ("jane", "joe", "sam", "nobody", "phone")]
+    assert [each and each.token for each in found] == ["tablet", "his", None, None, None]
+    assert tokens.find("another", "jane") is None and tokens.fault == ""
+    tokens.close()
+    world.close()
+    for file in world.home.profiles_file.parent.glob("profiles.db*"):
+        file.write_bytes(b"no database" * 1000)
+    assert tokens.find(APP, "jane") is None
+    assert "NotADBError" in tokens.fault
 
 
 def test_at_the_same_time_the_later_one_stays(world: ProfileWorld) -> None:

@@ -88,9 +88,36 @@ class _Traits(Struct):
     traits: dict[str, msgspec.Raw] = {}
 
 
+class PushToken(Struct, omit_defaults=True):
+    """Where a push service finds a device; `platform` is "android", "ios" or what was said."""
+
+    token: str
+    platform: str = ""
+
+
+class _Addressed(Struct):
+    token: str = ""
+    type: str = ""
+
+
+class _Pushed(Struct):
+    subscription: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Addresses(Struct):
+    device: _Addressed | None = None
+    push: _Pushed | None = None
+
+
+class _AddressContext(Struct):
+    context: _Addresses | None = None
+
+
+PUSH_TOKEN = "pushToken"  # the trait
 _NAMED = msgspec.json.Decoder(Named)
 _LOOSE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TRAITS = msgspec.json.Decoder(_Traits)
+_ADDRESSES = msgspec.json.Decoder(_AddressContext)
 _ANYTHING = msgspec.json.Decoder()
 _NO_DEVICE = _Device()
 
@@ -161,11 +188,32 @@ def identifiers_of(ids: Ids) -> tuple[Identifier, ...]:
 
 
 def read_traits(event: bytes) -> dict[str, bytes]:
-    """Return the traits of a canonical event, each as JSON; `null` clears one."""
+    """Return the traits of a canonical event, each as JSON; `null` clears one.
+
+    Where the person can be sent messages is among them: `PUSH_TOKEN`, a `PushToken`, and
+    `pushSubscription`, what a browser gave.
+    """
     try:
-        return {name: bytes(value) for name, value in _TRAITS.decode(event).traits.items()}
+        found = {name: bytes(value) for name, value in _TRAITS.decode(event).traits.items()}
     except msgspec.ValidationError:
+        found = {}
+    if b'"token"' in event or b'"subscription"' in event:
+        found |= _read_addresses(event)
+    return found
+
+
+def _read_addresses(event: bytes) -> dict[str, bytes]:
+    try:
+        context = _ADDRESSES.decode(event).context
+    except msgspec.ValidationError:  # a sender's own fields of these names
         return {}
+    found: dict[str, bytes] = {}
+    device, push = (context.device, context.push) if context else (None, None)
+    if device is not None and device.token:
+        found[PUSH_TOKEN] = msgspec.json.encode(PushToken(device.token, device.type))
+    if push is not None and (subscription := bytes(push.subscription)) != b"null":
+        found["pushSubscription"] = subscription
+    return found
 
 
 def device_identifier(type_: str, advertising_id: str) -> Identifier:

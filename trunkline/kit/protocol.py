@@ -112,11 +112,15 @@ class Failure(Struct, frozen=True):
 
 
 class Normalised(Struct, frozen=True):
-    """A canonical event and what did not fit its fields. `notes` are lines for its trace."""
+    """A canonical event and what did not fit its fields. `notes` are lines for its trace.
+
+    `wants_push_token`: it is a message to its user, and names no device.
+    """
 
     event: Event
     extra: JsonObject | None = None
     notes: tuple[str, ...] = ()
+    wants_push_token: bool = False
 
 
 class Protocol(ABC):

@@ -35,6 +35,7 @@ from trunkline.pipeline import judge
 from trunkline.pipeline.books import Books
 from trunkline.pipeline.recovery import Parts, recover, replay
 from trunkline.pipeline.upkeep import Upkeep
+from trunkline.reports.push_tokens import PushTokens
 from trunkline.state.home import Home
 from trunkline.telemetry import pipeline as telemetry
 
@@ -78,6 +79,7 @@ class Pipeline:
         self._settings = settings
         self._clock = clock
         self._vfs = vfs
+        self._tokens = PushTokens(home)
         self._upkeep = Upkeep(log, settings, keep_days, clock)
         self._parts: Parts | None = None
         self._is_unsure = False  # an append failed: it may be in EVENTS all the same
@@ -191,9 +193,9 @@ class Pipeline:
         found = parts.index.find_many(keys)
         snapshot = self._wait_for_catalog(records, snapshot)
         now_ms = self._clock.now_ms()
-        verdicts = judge.Judge(self._protocols, snapshot, found, now_ms).judge_all(
-            batch, records, keys
-        )
+        judging = judge.Judge(self._protocols, snapshot, found, now_ms, self._tokens)
+        verdicts = judging.judge_all(batch, records, keys)
+        self._tokens.close()
         events_next = parts.books.events_next
         if verdicts.outputs:
             offsets = parts.appender.append(verdicts.outputs)
@@ -268,6 +270,7 @@ class Pipeline:
         return pause
 
     def _let_go(self) -> None:
+        self._tokens.close()
         if self._parts is not None:
             parts, self._parts = self._parts, None
             parts.close()

@@ -23,6 +23,7 @@ from trunkline.model.record import (
 )
 from trunkline.model.snapshot import App, Snapshot
 from trunkline.pipeline.shape import shape
+from trunkline.reports.push_tokens import PushTokens
 from trunkline.state.ids import DAY_MS, IdEntry, given_key, id_key
 
 UNPROCESSABLE = "unprocessable"
@@ -95,8 +96,10 @@ class Judge:
         snapshot: Snapshot,
         found: Found,
         now_ms: int,
+        tokens: PushTokens,
     ) -> None:
         self.verdicts = Verdicts()
+        self._tokens = tokens
         self._protocols = protocols
         self._apps = snapshot.apps_by_id
         self._found = found
@@ -144,7 +147,7 @@ class Judge:
 
     def _accept(self, fetched: Fetched, record: AcceptedEvent, app: App | None, key: bytes) -> None:
         try:
-            output = shape(fetched, record, self._protocols, app)
+            output = shape(fetched, record, self._protocols, app, self._tokens)
         except MemoryError:
             raise  # says nothing of the event
         except Exception as error:

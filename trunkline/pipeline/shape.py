@@ -1,6 +1,7 @@
 """An accepted event in its canonical form, as the bytes of its record in EVENTS.
 
-Pure in record and catalog: the same record gives the same bytes when it is read again.
+Pure in record and catalog: the same record gives the same bytes when it is read again. But for a
+push that names no device: it goes to the newest that the profile knows then.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from trunkline.model.record import (
     partition_key,
 )
 from trunkline.model.snapshot import App, fold_name
+from trunkline.reports.push_tokens import PushTokens
 
 CONSENT_LISTS = ("allowedConsentIds", "deniedConsentIds")  # of `context.consentManagement`
 CONSENTS_MAX = 1000
@@ -28,7 +30,11 @@ NOTE_NOT_IN_PLAN = "not in the tracking plan"
 
 
 def shape(
-    fetched: Fetched, record: AcceptedEvent, protocols: Mapping[str, Protocol], app: App | None
+    fetched: Fetched,
+    record: AcceptedEvent,
+    protocols: Mapping[str, Protocol],
+    app: App | None,
+    tokens: PushTokens,
 ) -> Record:
     """Return the record for EVENTS. Raises whatever a defect raises, or for a protocol unknown."""
     protocol = protocols.get(record.protocol)
@@ -39,6 +45,8 @@ def shape(
     if record.historical:
         event.historical = True
     notes = record.notes + shaped.notes
+    if shaped.wants_push_token:
+        notes += (_address(event, tokens),)
     if not _is_in_plan(event, app) and NOTE_NOT_IN_PLAN not in notes:
         notes += (NOTE_NOT_IN_PLAN,)
     stored = StoredEvent(
@@ -64,6 +72,17 @@ def shape(
     )
     key = partition_key(record.app, record.user)
     return Record(key, encode_record(stored), fetched.record.stamp)
+
+
+def _address(event: Event, tokens: PushTokens) -> str:
+    """Put the device of its user into a push; return a line for its trace."""
+    found = tokens.find(event.app, event.user_id or "")
+    if found is not None:
+        event.context = {"device": {"token": found.token, "type": found.platform}}
+        return "the device token is the newest of the user's profile"
+    if tokens.fault:
+        return f"no device token: the profiles could not be read ({tokens.fault})"
+    return "no device token: the user's profile knows none"
 
 
 def _is_in_plan(event: Event, app: App | None) -> bool:

@@ -4,8 +4,9 @@ For back ends, with a Server key. Each recipient becomes one track event, `Push 
 push is delivered, retried, traced and counted as everything else is. Whoever shows messages takes
 them from there: the `fcm` kit those with a device token, a webhook all of them.
 
-A recipient is a customUserId, or an object with one and the token of a device. One that is unfit
-costs the others nothing. With an `Idempotency-Key` the same push sent again is stored once.
+A recipient is a customUserId, or an object with one and the token of a device; without a token it
+goes to the device that the profile knows. One that is unfit costs the others nothing. With an
+`Idempotency-Key` the same push sent again is stored once.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class PushProtocol(Protocol):
             app=record.app,
             source=Source(protocol=record.protocol, key=record.key),
         )
-        return Normalised(event)
+        return Normalised(event, wants_push_token=channel in SHOWN_BY_PUSH and not token)
 
 
 class _Intake(RestIntake):
