@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.forwarding import (
     Careless,
+    Post,
     Rig,
     Sent,
     Tape,
@@ -18,7 +19,7 @@ from tests.support.forwarding import (
     run,
     snapshot,
 )
-from trunkline.kit.destination import Response, delivery_id
+from trunkline.kit.destination import Batching, Response, delivery_id
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Rejected, Retry
 
 
@@ -220,6 +221,48 @@ def test_without_order_nothing_waits_for_another(tmp_path: Path) -> None:
         await rig.crash()
 
     run(story)
+
+
+async def _sent_while_the_first_is_under_way(rig: Rig) -> list[list[str]]:
+    rig.receiver.seconds = lambda sent: 1.0
+    await rig.start()
+    rig.put(event("a1", "a", device="AD-1"))
+    await rig.settle()
+    rig.put(
+        event("b1", "b", device="ad-1"),  # the same phone, in another spelling
+        event("a2", "a", device="ad-2"),
+        event("a3", "a"),  # names no phone: in order with its user's others that name none
+    )
+    await rig.settle()
+    requests = [sent.ids for sent in rig.receiver.requests]
+    await rig.run_for(5)
+    assert sorted(rig.delivered()) == ["a1", "a2", "a3", "b1"]
+    await rig.stop()
+    return requests
+
+
+def test_in_order_by_device_nothing_overtakes_on_one_phone(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        rig.snapshot = snapshot(1, destination(order="device"))
+        assert await _sent_while_the_first_is_under_way(rig) == [["a1"], ["a2", "a3"]]
+
+    run(story)
+
+
+def test_a_destination_that_wants_the_order_of_devices_has_it(tmp_path: Path) -> None:
+    class ByDevice(Post):
+        kind = "by_device"
+        batching = Batching(by_device=True)
+
+    async def story(order: str, expected: list[list[str]]) -> None:
+        rig = Rig(tmp_path / order)
+        rig.kinds["by_device"] = ByDevice
+        rig.snapshot = snapshot(1, destination(kind="by_device", order=order))
+        assert await _sent_while_the_first_is_under_way(rig) == expected
+
+    run(lambda: story("user", [["a1"], ["a2", "a3"]]))
+    run(lambda: story("none", [["a1"], ["b1", "a2", "a3"]]))
 
 
 def test_after_a_rejection_the_users_next_event_goes_on(tmp_path: Path) -> None:

@@ -252,9 +252,13 @@ def event(
     historical: bool = False,
     routing: Routing | None = None,
     bytes: int = 0,
+    device: str = "",
 ) -> StoredEvent:
-    """An event of EVENTS; `user` without prefix."""
-    body = {"messageId": message_id, "type": type, "event": name, "properties": {"x": "x" * bytes}}
+    """An event of EVENTS; `user` without prefix, `device` an Android's advertising id."""
+    body: dict[str, Any] = {"messageId": message_id, "type": type, "event": name}
+    body["properties"] = {"x": "x" * bytes}
+    if device:
+        body["context"] = {"device": {"type": "android", "advertisingId": device}}
     return StoredEvent(
         0,
         0,

@@ -90,7 +90,7 @@ apps:
         enabled: true
         settings: {url: "https://ops.example/hook", secret: {env: HOOK_SECRET}}
         filter: {types: [track], events: [], except: []}
-        order: user                    # user | none
+        order: user                    # user | device | none
         consent: []                    # categories it needs
         revision: null                 # a pinned playbook revision
         historical: false              # whether imported history goes to it

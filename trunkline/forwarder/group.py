@@ -27,6 +27,7 @@ from trunkline.kit.destination import Batching, Mapped, Settings
 from trunkline.kit.erasure import ERASED
 from trunkline.model.record import StoredEvent
 from trunkline.model.snapshot import Destination as Configured
+from trunkline.model.snapshot import Order
 from trunkline.telemetry import forwarder as telemetry
 
 NEVER = float("inf")
@@ -131,11 +132,17 @@ class Group:
         elif self.room.is_full:
             return False
         else:
-            item = item_of(stored, mapped, offset, self.config.order == "user")
+            item = item_of(stored, mapped, offset, self.order)
             self.book.hold(item)
             self.lanes.add(item)
         place.pass_by(offset)
         return True
+
+    @property
+    def order(self) -> Order:
+        """What events keep their order with."""
+        wants_device = self.batching.by_device and self.config.order == "user"
+        return "device" if wants_device else self.config.order
 
     def refusal(self, offset: int, stored: StoredEvent) -> str:
         """Say why the destination does not get an event; "" where it does."""

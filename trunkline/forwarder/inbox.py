@@ -147,7 +147,7 @@ def replay_lane(lane: str, number: int) -> str:
     Replayed events keep the order of their user among themselves. They are not put before or
     behind the user's new events: what came after them was delivered long ago.
     """
-    return f"r:{lane}" if lane[:2] in ("u:", "a:", "r:") else f"r:o:{number}"
+    return f"r:{lane}" if lane[:2] in ("u:", "a:", "d:", "r:") else f"r:o:{number}"
 
 
 def _replay(db: apsw.Connection, ids: Sequence[int], at_ms: int) -> list[Effect]:

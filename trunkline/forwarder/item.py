@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trunkline.kit.destination import Mapped
+from trunkline.kit.identifiers import device_of
 from trunkline.model.record import StoredEvent
+from trunkline.model.snapshot import Order
 
 ITEM_BYTES = 600  # what an event takes in memory beside its bytes
 
@@ -11,10 +13,10 @@ ITEM_BYTES = 600  # what an event takes in memory beside its bytes
 class Item:
     """One event on its way to one destination.
 
-    `lane` is what order is kept by: the user, or something unique to the event. `row` is its id in
-    the waiting table, 0 while it is in the log. `first_ms` is the first attempt in the
-    destination's own time (0: none yet), `first_at` the same in monotonic seconds. `seen` is the
-    event as the destination may see it, during an attempt, where that is not all of it.
+    `lane` is what order is kept by: the user, the device, or something unique to the event. `row`
+    is its id in the waiting table, 0 while it is in the log. `first_ms` is the first attempt in
+    the destination's own time (0: none yet), `first_at` the same in monotonic seconds. `seen` is
+    the event as the destination may see it, during an attempt, where that is not all of it.
     """
 
     __slots__ = (
@@ -100,10 +102,21 @@ class Batch:
         return [item for part in reversed(self.later) for item in part]
 
 
-def item_of(stored: StoredEvent, mapped: Mapped, offset: int, is_ordered: bool) -> Item:
+def item_of(stored: StoredEvent, mapped: Mapped, offset: int, order: Order) -> Item:
     """Make the item of a record of EVENTS."""
-    lane = stored.user if is_ordered and stored.user else f"o:{offset}"
-    return Item(mapped, lane, offset, stored.received_ms)
+    return Item(mapped, lane_of(stored, order) or f"o:{offset}", offset, stored.received_ms)
+
+
+def lane_of(stored: StoredEvent, order: Order) -> str:
+    """Return what an event is in order with; "" where that is nothing.
+
+    An event that names no device is in order with its user's others of that kind.
+    """
+    if order == "none":
+        return ""
+    if order == "device" and (device := device_of(stored.event)):
+        return f"d:{device}"
+    return stored.user
 
 
 def mapped_of(stored: StoredEvent) -> Mapped:

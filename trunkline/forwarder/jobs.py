@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from trunkline.forwarder.group import Group
 from trunkline.forwarder.inbox import replay_lane
-from trunkline.forwarder.item import Item, mapped_of
+from trunkline.forwarder.item import Item, lane_of, mapped_of
 from trunkline.forwarder.reading import PARTITION, Read, read_chunk
 from trunkline.forwarder.settling import limit_of
 from trunkline.forwarder.shared import Shared
 from trunkline.forwarder.threads import Worker
 from trunkline.kit.eventlog import EventLog, Reader
 from trunkline.model.record import EVENTS
+from trunkline.model.snapshot import Order
 
 # EVENTS is in the order of acceptance only about: its partitions are merged, and clocks are set.
 DISORDER_MS = 600_000
@@ -77,7 +78,7 @@ class Jobs:
                 break
             if not _is_wanted(job, group, read):
                 continue
-            item = _item(read, group.config.order == "user")
+            item = _item(read, group.order)
             if limit_of(group, item)[0]:
                 changes.jobs.append((read.offset, job.until, job.id))
                 break
@@ -110,9 +111,9 @@ def _is_wanted(job: Job, group: Group, read: Read) -> bool:
     return read.offset < seen and read.offset not in place.open and read.offset not in place.shed
 
 
-def _item(read: Read, is_ordered: bool) -> Item:
+def _item(read: Read, order: Order) -> Item:
     stored = read.stored
-    lane = replay_lane(stored.user if is_ordered else "", read.offset)
+    lane = replay_lane(lane_of(stored, order), read.offset)
     return Item(mapped_of(stored), lane, read.offset, stored.received_ms)
 
 

@@ -229,12 +229,14 @@ class Batching(Struct, frozen=True):
 
     `bytes_max` is how many bytes of events one holds, `users_max` of how many users (0: any). What
     was made of one event shares a batch where that holds it; with `is_whole` in any case, because
-    the destination remembers what it sent of an event.
+    the destination remembers what it sent of an event. `by_device`: the destination wants the
+    events of a device in their order, whoever used it.
     """
 
     bytes_max: int = BATCH_BYTES_MAX
     users_max: int = 0
     is_whole: bool = False
+    by_device: bool = False
 
 
 class Destination(ABC, Generic[SettingsT]):

@@ -216,6 +216,18 @@ def _read_addresses(event: bytes) -> dict[str, bytes]:
     return found
 
 
+def device_of(event: bytes) -> str:
+    """Return the device that a canonical event names, as `type:id`; "" for none."""
+    try:
+        context = read_named(event).context
+    except msgspec.DecodeError:
+        return ""
+    device = context.device if context else None
+    if device is None or not _is_somebody(device.advertisingId):
+        return ""
+    return device_identifier(device.type, device.advertisingId).value
+
+
 def device_identifier(type_: str, advertising_id: str) -> Identifier:
     """Return the identifier of a device. Its id is hexadecimal, so its case says nothing."""
     known = _DEVICE_TYPES.get(type_.strip().lower(), "other")

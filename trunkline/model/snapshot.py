@@ -15,7 +15,7 @@ from msgspec import Struct
 
 UnknownEvents = Literal["accept", "flag", "block"]
 KeyType = Literal["server", "client"]
-Order = Literal["user", "none"]
+Order = Literal["user", "device", "none"]
 
 
 def digest(secret: str) -> bytes:
