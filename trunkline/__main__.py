@@ -46,9 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fail(why: object, code: int = 1) -> int:
-    """Say on standard error, in one line, why a command failed; return its exit code."""
+    """Say on standard error, in one line, why a command failed; return its exit code.
+
+    Problems that it names one by one stand below that, each on its own line.
+    """
     lines = (line.strip() for line in str(why).splitlines())
     print(f"trunkline: {'; '.join(line for line in lines if line)}", file=sys.stderr)
+    for problem in why.problems if isinstance(why, CommandError) else ():
+        print(f"  {problem}", file=sys.stderr)
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,7 @@ def test_every_mistake_of_a_playbook_is_told_at_once(capsys: Capture) -> None:
     assert "eventSpecific.order_completed.mappings[0].transforms[0]" in told
     assert "toScalar" in told
     assert "global.mappings[0]" in told
+    first, *lines = told.splitlines()
+    assert first == f"trunkline: orders.yaml: {len(lines)} problems"
+    assert len(lines) > 2
+    assert all(re.match(r"  (eventSpecific|global)\S*: ", line) for line in lines), lines

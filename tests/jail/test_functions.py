@@ -239,6 +239,57 @@ def test_functions_run_before_and_after_the_mappings_in_their_languages() -> Non
     ]
 
 
+SPOILS = (
+    "def transform_event(e, m):\n    e['properties'].clear()\n    kept.append(e)\n    %s\nkept = []"
+)
+
+
+@pytest.mark.parametrize("ending", ["raise ValueError('no')", "return 7", "return [7]"])
+def test_what_a_function_did_to_its_event_shows_in_no_failure(ending: str) -> None:
+    failure = ask(function_work(SPOILS % ending, when="before")).failure
+    assert failure is not None
+    assert msgspec.json.decode(failure.input) == EVENT
+    assert failure.partial is None
+
+
+def test_what_a_function_did_to_its_event_is_not_seen_by_those_after_the_mappings() -> None:
+    after = "def transform_event(e, m): return {'is': e, 'was': m['event']}"
+    spoiled = {**EVENT, "properties": {}}
+    between = [
+        ("python", "def transform_event(e, m): return e"),
+        ("javascript", "function transform_event(e) { return e }"),
+    ]
+    for more in ([], between):
+        tree = {
+            "version": 1,
+            "functions": [
+                {"lang": "python", "when": "before", "body": SPOILS % "return e"},
+                *[{"lang": lang, "when": "before", "body": body} for lang, body in more],
+                {"lang": "python", "when": "after", "body": after},
+            ],
+            **WHOLE,
+        }
+        answer = ask(Work("app/crm", msgspec.json.encode(tree)))
+        assert answer.outputs == ({"is": spoiled, "was": EVENT},)
+
+
+def test_what_a_function_keeps_and_changes_later_changes_no_later_event() -> None:
+    body = (
+        "kept = []\n"
+        "def transform_event(e, m):\n"
+        "    for each in kept: each['properties']['revenue'] = 0\n"
+        "    kept.append(e)\n"
+        "    return e"
+    )
+
+    async def story() -> Any:
+        async with workshop() as shop:
+            shaper = await shop.open(function_work(body, when="before"))
+            return await shaper.shape([(EVENT, moment(n)) for n in range(3)])
+
+    assert [answer.outputs for answer in asyncio.run(story())] == [(EVENT,)] * 3
+
+
 def test_params_are_filled_in() -> None:
     tree = {
         "version": 1,

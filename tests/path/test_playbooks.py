@@ -92,15 +92,19 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def test_revisions_swapped_under_load_lose_double_and_mix_nothing(stage: Stage) -> None:
     with SteadyLoad(stage.node.ingest_port, lanes=4) as load:
         numbers = [stage.deploy(marked(f"r{n + 1}"))["revision"] for n in range(DEPLOYS)]
-    stage.arrives(*load.acknowledged)
+        back = [stage.say("playbook", "rollback", "--destination", "receiver") for _ in range(3)]
+        last = stage.track()
+    stage.arrives(last, *load.acknowledged)
     stage.until_settled("receiver")
     assert numbers == list(range(1, DEPLOYS + 1))
+    assert [each["revision"] for each in back] == [DEPLOYS - 1, DEPLOYS - 2, DEPLOYS - 3]
+    assert stage.shelf.events[last]["first"] == f"r{DEPLOYS - 3}", "in force when it returned"
     assert load.refused == []
     assert stage.shelf.extra_copies == 0
     assert disorder_of(stage.shelf) == []
     line = stage.line("receiver")
     assert (line.delivered, line.dead, line.filtered) == (line.accepted, {}, {})
-    assert line.accepted == len(stage.shelf.events) == len(load.acknowledged)
+    assert line.accepted == len(stage.shelf.events) == len(load.acknowledged) + 1
     told = stage.revisions()
     for message_id, made in stage.shelf.events.items():
         assert made.get("first") == made.get("last"), "half of one revision, half of another"

@@ -19,10 +19,10 @@ from tests.support.semantic_events import FULL
 from trunkline.playbook.check import parse_playbook, playbook_json
 from trunkline.playbook.closures import closures_of
 from trunkline.playbook.compile import compile_playbook
-from trunkline.playbook.program import CodeError, Program
+from trunkline.playbook.program import CodeError, Program, WritingProgram
 
 
-def both(tree: Any) -> tuple[Program, Program]:
+def both(tree: Any) -> tuple[WritingProgram, Program]:
     playbook = parse_playbook(tree)
     return compile_playbook(playbook, {}, StubLoader()), closures_of(playbook, {}, StubLoader())
 

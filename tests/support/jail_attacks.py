@@ -188,6 +188,21 @@ def attack(event):
     ),
 )
 
+# Writes an answer of one output to the node, by its own account of the sizes; with the number of
+# the question that is open, which stands in the frame of the worker's loop.
+FORGE = """
+import os, sys
+def forge(output, size, number=None, message_size=None):
+    message = b'{"type":"answers","shaped":[{"sizes":[%d]}],"notes":[]}' % size
+    caller = sys._getframe()
+    while number is None:
+        caller = caller.f_back
+        if caller.f_code.co_name == "serve":
+            number = caller.f_locals["frame"].number
+    sizes = (len(message) + len(output), number, message_size or len(message))
+    os.write(3, b"".join(each.to_bytes(4, "big") for each in sizes) + message + output)
+"""
+
 SOCKET = (
     python("close the socket", "import os\ndef attack(e): return os.close(3)", EPERM),
     python(
@@ -197,33 +212,57 @@ SOCKET = (
     ),
     python(
         "announce two gigabytes",
-        "import os\ndef attack(e):\n    os.write(3, b'\\x7f\\xff\\xff\\xff\\0\\0\\0\\2{')\n"
+        "import os\ndef attack(e):\n"
+        "    os.write(3, b'\\x7f\\xff\\xff\\xff\\0\\0\\0\\2\\0\\0\\0\\1{')\n"
         "    while True: pass",
         LOST,
     ),
     python(
         "answer twice",
-        """
-import os
+        FORGE
+        + """
 def attack(event):
-    text = b'{"type":"answers","shaped":[{"outputs":[{"gain":1}]}],"notes":[]}'
     for number in range(8):
-        os.write(3, len(text).to_bytes(4, "big") + number.to_bytes(4, "big") + text)
+        forge(b'{"gain":1}', 10, number)
 """,
         LOST,
     ),
     python(
         "forge an answer that is too deep",
-        """
-import os, sys
+        FORGE
+        + """
 def attack(event):
-    deep = b'{"a":' * 900 + b'1' + b'}' * 900
-    text = b'{"type":"answers","shaped":[{"outputs":[' + deep + b']}],"notes":[]}'
-    frame = sys._getframe()
-    while "number" not in frame.f_locals:
-        frame = frame.f_back
-    number = frame.f_locals["number"]
-    os.write(3, len(text).to_bytes(4, "big") + number.to_bytes(4, "big") + text)
+    forge(b'{"a":' * 900 + b'1' + b'}' * 900, 5401)
+    while True: pass
+""",
+        LOST,
+    ),
+    python(
+        "forge the size of an output",
+        FORGE
+        + """
+def attack(event):
+    forge(b'{"gain":1}', 11)
+    while True: pass
+""",
+        LOST,
+    ),
+    python(
+        "forge a size below zero",
+        FORGE
+        + """
+def attack(event):
+    forge(b'{"gain":1}', -10)
+    while True: pass
+""",
+        LOST,
+    ),
+    python(
+        "forge a message longer than its frame",
+        FORGE
+        + """
+def attack(event):
+    forge(b'{"gain":1}', 10, message_size=1000)
     while True: pass
 """,
         LOST,

@@ -15,7 +15,7 @@ import msgspec
 
 from tests.support.semantic_events import BARE, FULL
 from trunkline.playbook.conditions import OPERATORS
-from trunkline.playbook.program import Code, CodeError, Moment, Program, Shaped
+from trunkline.playbook.program import Code, CodeError, Moment, Program, Shaped, WritingProgram
 from trunkline.playbook.transforms import TRANSFORMS
 
 Tree = dict[str, Any]
@@ -263,7 +263,7 @@ class Fuzz:
             place[key] = strange
 
 
-def run_both(ours: Program, oracle: Program, event: Tree) -> Shaped:
+def run_both(ours: WritingProgram, oracle: Program, event: Tree) -> Shaped:
     """Run an event through both, hold all they say against each other, return what it became."""
     before = exact(event)
     shaped, told = ours.shape(event, MOMENT), ours.explain(event, MOMENT)
@@ -271,6 +271,11 @@ def run_both(ours: Program, oracle: Program, event: Tree) -> Shaped:
     assert exact(event) == before, "the event was changed"
     assert exact(told) == exact(expected)
     assert exact(shaped) == exact(msgspec.structs.replace(told, steps=()))
+    text = msgspec.json.encode(event)
+    if msgspec.json.decode(text) == event:  # JSON holds no infinity
+        written, texts = ours.write(text, MOMENT)
+        again = tuple(map(msgspec.json.decode, texts))
+        assert exact(msgspec.structs.replace(written, outputs=again)) == exact(shaped)
     return shaped
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,14 @@ HOME_DEFAULT = Path(".trunkline")
 
 
 class CommandError(Exception):
-    """A command failed; the message is the one sentence for standard error."""
+    """A command failed; the message is the one sentence for standard error.
+
+    Where that is not enough, each of `problems` is said on a line of its own below it.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 def open_home(folder: Path) -> Home:

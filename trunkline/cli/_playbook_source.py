@@ -49,8 +49,9 @@ def from_file(path: Path, name: str, params: dict[str, str]) -> Source:
     try:
         tree = canonical_tree(_tree_of(path))
     except PlaybookError as error:
-        told = "\n  ".join(str(problem) for problem in error.problems)
-        raise CommandError(f"{path}: {len(error.problems)} problems\n  {told}") from error
+        told = [str(problem) for problem in error.problems]
+        count = "1 problem" if len(told) == 1 else f"{len(told)} problems"
+        raise CommandError(f"{path}: {count}", told) from error
     return Source(str(path), Work(name, msgspec.json.encode(tree), params))
 
 

@@ -6,6 +6,8 @@ time that a fresh one is due, or until it is lost. Three losses a minute pause t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from trunkline.jail.frames import (
@@ -65,29 +67,33 @@ class Cell(Resident):
         """The process's id, where one lives."""
         return self._inmate.pid if self._inmate else None
 
-    async def ask(self, request: Shape | Run) -> Said:
-        """Ask the process. Raises `Lost`, `Oversize`; `CodeHeld` while there is none to ask."""
+    async def ask(self, request: Shape | Run, events: Sequence[bytes] = ()) -> Said:
+        """Ask the process; `events` are those of a `Shape`, as JSON.
+
+        Raises `Lost`, `Oversize`; `CodeHeld` while there is no process to ask.
+        """
         self.is_busy = True
         try:
-            return await self._ask(encode_message(request), _events_in(request))
+            return await self._ask(encode_message(request), events)
         finally:
             self.is_busy = False
             self._rested_since = self.clock.monotonic()
             self._slots.used(self)
 
-    async def _ask(self, text: bytes, events: int) -> Said:
-        if len(text) > REQUEST_BYTES_MAX:
-            raise Oversize(f"has {len(text):,} bytes; code is given at most {REQUEST_BYTES_MAX:,}")
+    async def _ask(self, message: bytes, events: Sequence[bytes]) -> Said:
+        size = len(message) + sum(map(len, events))
+        if size > REQUEST_BYTES_MAX:
+            raise Oversize(f"has {size:,} bytes; code is given at most {REQUEST_BYTES_MAX:,}")
         inmate = await self._living()
         began = self.clock.monotonic()
         try:
-            said = await inmate.ask(text, self.settings.batch_seconds)
+            said = await inmate.ask(message, events, self.settings.batch_seconds)
         except Lost as lost:
             if self._inmate is inmate:  # and was not let go of meanwhile
                 telemetry.process_lost(self.work.name, lost.cause, str(lost))
                 self.rest()
             raise
-        telemetry.batch_answered(events, self.clock.monotonic() - began)
+        telemetry.batch_answered(len(events), self.clock.monotonic() - began)
         if isinstance(said, TooLong):
             limit = self.settings.reply_bytes_max
             raise Oversize(
@@ -166,7 +172,7 @@ class Cell(Resident):
         settings = self.settings
         load = Load(self.work, settings.heap_bytes, settings.reply_bytes_max)
         try:
-            said = await inmate.ask(encode_message(load), settings.load_seconds)
+            said = await inmate.ask(encode_message(load), (), settings.load_seconds)
         except Lost as lost:
             telemetry.process_lost(self.work.name, "load", str(lost))
             problem = Problem("", f"its code does not load: {lost}")
@@ -204,10 +210,6 @@ class Cell(Resident):
         self._notes += len(notes)
         telemetry.code_said(self.work.name, notes[:room])
         telemetry.code_unsaid(max(0, len(notes) - room))
-
-
-def _events_in(request: Shape | Run) -> int:
-    return len(request.events) if isinstance(request, Shape) else 0
 
 
 async def rest_idle(cells: set[Cell], clock: Clock, idle_seconds: float) -> None:

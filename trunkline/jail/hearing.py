@@ -7,16 +7,17 @@ value that was decoded may still be too deep to be encoded further down the stac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
 
-from trunkline.jail.frames import Heard, HeardAnswer, Said
+from trunkline.jail.frames import Answer, Heard, Said, parts_of
 from trunkline.playbook.program import Shaped
 from trunkline.playbook.run import may_nest
 
 DEPTH_MAX = 100
-_OUTPUT: Callable[[msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
+_OUTPUT: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def shaped_of(said: Said, events: int) -> Sequence[Shaped] | None:
@@ -24,13 +25,16 @@ def shaped_of(said: Said, events: int) -> Sequence[Shaped] | None:
     if not isinstance(said, Heard) or len(said.shaped) != events:
         return None
     try:
-        return [_shaped(answer) for answer in said.shaped]
+        texts = parts_of(said.outputs, [size for answer in said.shaped for size in answer.sizes])
+        outputs = map(_output, texts)
+        return [
+            _shaped(answer, tuple(islice(outputs, len(answer.sizes)))) for answer in said.shaped
+        ]
     except (ValueError, RecursionError, msgspec.MsgspecError):
         return None
 
 
-def _shaped(answer: HeardAnswer) -> Shaped:
-    outputs = tuple([_output(raw) for raw in answer.outputs])
+def _shaped(answer: Answer, outputs: tuple[dict[str, Any], ...]) -> Shaped:
     if answer.failure is None and not answer.steps:
         return Shaped(outputs, answer.filtered)
     partial = answer.failure.partial if answer.failure else None
@@ -39,9 +43,9 @@ def _shaped(answer: HeardAnswer) -> Shaped:
     return Shaped(outputs, answer.filtered, answer.failure, answer.steps)
 
 
-def _output(raw: msgspec.Raw) -> dict[str, Any]:
-    output = _OUTPUT(raw)
-    if may_nest(bytes(raw), DEPTH_MAX) and is_deep(output):
+def _output(text: bytes) -> dict[str, Any]:
+    output = _OUTPUT(text)
+    if may_nest(text, DEPTH_MAX) and is_deep(output):
         raise ValueError("too deep")
     return output
 

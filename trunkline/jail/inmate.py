@@ -12,9 +12,10 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Sequence
 from typing import cast
 
-from trunkline.jail.frames import HEADER, Broken, Said, decode_said
+from trunkline.jail.frames import HEADER, Broken, Frame, Said, decode_said, frame_of
 from trunkline.jail.nursery import Birth
 from trunkline.telemetry.jail import Cause
 
@@ -48,7 +49,7 @@ class Inmate(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._number = 0
-        self._waiting: asyncio.Future[bytes] | None = None
+        self._waiting: asyncio.Future[Frame] | None = None
         self._lost: Lost | None = None
 
     @classmethod
@@ -72,24 +73,25 @@ class Inmate(asyncio.Protocol):
         """Return the CPU time that it has used. Raises `OSError` where it is gone."""
         return time.clock_gettime(self._cpu_clock)
 
-    async def ask(self, text: bytes, seconds: float) -> Said:
+    async def ask(self, message: bytes, parts: Sequence[bytes], seconds: float) -> Said:
         """Ask and return the answer. Raises `Lost`, now and ever after."""
         if self._lost is not None or self._transport is None:
             raise self._lost or Lost("death", "its process died")
         # A number that nobody guesses, so that no code can answer what was not asked yet.
         answer = self._expect(secrets.randbits(32))
-        self._transport.write(HEADER.pack(len(text), self._number) + text)
+        self._transport.write(frame_of(self._number, message, parts))
         return await self._hear(answer, seconds)
 
-    def _expect(self, number: int) -> asyncio.Future[bytes]:
+    def _expect(self, number: int) -> asyncio.Future[Frame]:
         self._number = number
         self._waiting = self._loop.create_future()
         return self._waiting
 
-    async def _hear(self, answer: asyncio.Future[bytes], seconds: float) -> Said:
+    async def _hear(self, answer: asyncio.Future[Frame], seconds: float) -> Said:
         watch = _Watch(self, answer, seconds)
         try:
-            said = decode_said(await answer)
+            frame = await answer
+            said = decode_said(frame.message, frame.parts)
         except ValueError as error:
             raise self._lose("forgery", f"its process said nonsense: {error}") from error
         except BaseException:  # also where the caller is cancelled: the answer would be astray
@@ -137,30 +139,38 @@ class Inmate(asyncio.Protocol):
         """Take what came (asyncio)."""
         if self._lost is not None:
             return
-        self._buffer += data
         if self._waiting is None:
             self._lose("forgery", "its process spoke without being asked")
-        elif len(self._buffer) >= HEADER.size:
-            self._look_at_frame(self._waiting)
+        elif self._buffer or len(data) < HEADER.size:
+            self._buffer += data
+            if len(self._buffer) >= HEADER.size:
+                self._look_at_frame(self._buffer, self._waiting)
+        else:
+            self._look_at_frame(data, self._waiting)
 
-    def _look_at_frame(self, waiting: asyncio.Future[bytes]) -> None:
-        size, number = HEADER.unpack_from(self._buffer)
+    def _look_at_frame(self, came: bytes | bytearray, waiting: asyncio.Future[Frame]) -> None:
+        size, number, message_size = HEADER.unpack_from(came)
+        end = HEADER.size + size
         if size > self._reply_bytes_max:
             self._lose("forgery", f"its process announced an answer of {size:,} bytes")
-        elif number != self._number or len(self._buffer) > HEADER.size + size:
+        elif number != self._number or len(came) > end or message_size > size:
             self._lose("forgery", "its process gave an answer to no question")
-        elif len(self._buffer) == HEADER.size + size:
-            text = bytes(memoryview(self._buffer)[HEADER.size :])
+        elif len(came) < end:
+            if came is not self._buffer:
+                self._buffer += came
+        else:
+            parts_at = HEADER.size + message_size
+            frame = Frame(number, bytes(came[HEADER.size : parts_at]), bytes(came[parts_at:]))
             self._buffer = bytearray()
             self._waiting = None
             if not waiting.done():
-                waiting.set_result(text)
+                waiting.set_result(frame)
 
 
 class _Watch:
     """Kills an inmate at its deadline."""
 
-    def __init__(self, inmate: Inmate, answer: asyncio.Future[bytes], seconds: float) -> None:
+    def __init__(self, inmate: Inmate, answer: asyncio.Future[Frame], seconds: float) -> None:
         self._inmate = inmate
         self._answer = answer
         self._seconds = seconds

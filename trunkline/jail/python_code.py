@@ -40,6 +40,8 @@ _HIDDEN = (
 )  # fmt: skip
 _FILE = "<function>"
 _MESSAGE_CHARACTERS_MAX = 500
+_PLAIN = msgspec.to_builtins  # bound here: code may tamper with modules
+_SEED = random.seed
 
 
 class _Fixed(ModuleType):
@@ -103,7 +105,7 @@ class PythonCode:
             exec(code, namespace)
         except BaseException as error:
             raise _explain(error) from None
-        return _guard(_find_entry(namespace, ours), _needs_dice(body))
+        return _Guarded(_find_entry(namespace, ours), _needs_dice(body))
 
 
 def _compile(body: str) -> CodeType:
@@ -142,25 +144,31 @@ def _needs_dice(body: str) -> bool:
     return "random" in body or "uuid" in body  # seeding costs 12 µs: only where it is used
 
 
-def _guard(entry: Callable[..., Any], needs_dice: bool) -> Function:
-    plain, seed = msgspec.to_builtins, random.seed
+class _Guarded:
+    """A function that is given copies, and whose result is JSON."""
 
-    def run(event: Any, meta: dict[str, Any], moment: Moment) -> Any:
-        if needs_dice:
-            seed(moment.seed)
+    def __init__(self, entry: Callable[..., Any], needs_dice: bool) -> None:
+        self._entry = entry
+        self._needs_dice = needs_dice
+
+    def __call__(self, event: Any, meta: dict[str, Any], moment: Moment) -> Any:
+        return self.take(copy_json(event), copy_json(meta), moment)
+
+    def take(self, event: Any, meta: dict[str, Any], moment: Moment) -> Any:
+        """Do the same with values of its own: the code may change them. Raises `CodeError`."""
+        if self._needs_dice:
+            _SEED(moment.seed)
         try:
-            result = entry(copy_json(event), copy_json(meta))  # it may change what it is given
+            result = self._entry(event, meta)
         except BaseException as error:
             raise _explain(error) from None
         if result is None:
             return None
         _check_result(result)
         try:
-            return plain(result, str_keys=True)  # nothing but JSON from here on, and nothing shared
+            return _PLAIN(result, str_keys=True)  # nothing but JSON from here on, nothing shared
         except (TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             raise CodeError(f"{ENTRY} returned what is no JSON: {_say(error)}") from None
-
-    return run
 
 
 def copy_json(value: Any) -> Any:

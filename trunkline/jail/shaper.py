@@ -25,6 +25,8 @@ from trunkline.telemetry import jail as telemetry
 EVENTS_MAX = 20
 INPUT_CHARACTERS_MAX = 2048
 
+_ENCODE = msgspec.json.Encoder().encode
+
 T = TypeVar("T")
 Event = tuple[dict[str, Any], Moment]
 
@@ -80,12 +82,14 @@ class JailShaper(Shaper):
         except CodeHeld as held:
             return Held(str(held))
         except (Lost, Oversize) as error:
-            text = msgspec.json.encode(event[0]).decode()[:INPUT_CHARACTERS_MAX]
+            text = _ENCODE(event[0]).decode()[:INPUT_CHARACTERS_MAX]
             return Shaped(failure=Failure(self._path, 0, str(error), text, None))
 
     async def _shaped(self, batch: tuple[Event, ...], explain: bool) -> Sequence[Shaped]:
         """Ask for a batch. Raises `Lost`, `Oversize`, `CodeHeld`."""
-        said = await self._ask(Shape(batch, explain))
+        texts = [_ENCODE(event) for event, _ in batch]
+        moments = tuple([moment for _, moment in batch])
+        said = await self._ask(Shape(tuple(map(len, texts)), moments, explain), texts)
         shaped = shaped_of(said, len(batch))
         if shaped is None:
             raise self.cell.distrust("gave no answer that can be used")
@@ -105,10 +109,10 @@ class JailShaper(Shaper):
             self.cell.note_kill(str(lost))
             raise
 
-    async def _ask(self, request: Shape | Run) -> Said:
+    async def _ask(self, request: Shape | Run, events: Sequence[bytes] = ()) -> Said:
         if not self._is_closed:
             try:
-                return await self.cell.ask(request)
+                return await self.cell.ask(request, events)
             except Lost:
                 if not self._is_closed:
                     raise

@@ -89,6 +89,8 @@ class Views:
             return given.objects[0]
         said: list[Any] = _decode(told)
         index: int = said[1]
+        if len(said) == 3 and index == 0:
+            return _changed_in_one(given, said[2])
         by_view: dict[int, list[Any]] = {tale[0]: tale for tale in said[2:]}
         made: dict[int, dict[str, Any]] = {}
         for n in range(max(by_view, default=-1), -1, -1):  # inner objects before outer ones
@@ -99,6 +101,16 @@ class Views:
             if n:
                 made.setdefault(parent, {})[key] = whole
         return made.get(index, given.objects[index])
+
+
+def _changed_in_one(given: _Given, tale: list[Any]) -> dict[str, Any]:
+    """Make an event anew of which one object alone was changed."""
+    n: int = tale[0]
+    whole = _changed(given.objects[n], None, tale)
+    while n:
+        n, key = given.places[n]
+        whole = {**given.objects[n], key: whole}
+    return whole
 
 
 def _changed(
@@ -138,23 +150,22 @@ def is_odd(value: Any) -> bool:
 
     It writes `1.0` as `1`, `-0.0` as `0`, and has no integers past 2^53.
     """
-    children: Any = value.values() if _kind(value) is dict else value
-    for child in children:
-        kind = _kind(child)
-        if kind is str:
-            continue
-        if kind is float:
-            is_it = not child % 1 > 0  # also where it is infinite or no number
-        elif kind is int:
-            is_it = not -_SAFE <= child <= _SAFE
-        else:
-            is_it = _is_odd_otherwise(child, kind)
-        if is_it:
-            return True
+    below = [value]
+    for outer in below:
+        for child in outer.values() if _kind(outer) is dict else outer:
+            kind = _kind(child)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                below.append(child)
+            elif _is_odd_number(child, kind):
+                return True
     return False
 
 
-def _is_odd_otherwise(value: Any, kind: Any) -> bool:
-    if kind is dict or kind is list:
-        return is_odd(value)
+def _is_odd_number(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return not value % 1 > 0  # also where it is infinite or no number
+    if kind is int:
+        return not -_SAFE <= value <= _SAFE
     return value is not None and kind is not bool

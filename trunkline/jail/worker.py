@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from trunkline.jail.frames import (
+    Answer,
     Answers,
     Broken,
     CodeFailed,
     Load,
     Loaded,
     Run,
-    Said,
     Shape,
     TooLong,
     Value,
+    Written,
     decode_asked,
     encode_message,
+    parts_of,
     receive_frame,
     send_frame,
 )
@@ -39,10 +42,13 @@ from trunkline.playbook.program import (
     Moment,
     PlaybookError,
     Problem,
-    Program,
     Shaped,
     Step,
+    WritingProgram,
 )
+
+_DECODE = msgspec.json.Decoder(dict[str, Any]).decode
+_ENCODE = msgspec.json.Encoder().encode
 
 
 class Workplace:
@@ -57,26 +63,34 @@ class Workplace:
         self._program = _compile(load.work, loader)
         self._code = _load_code(load.work, loader)
 
-    def answer(self, asked: Shape | Run) -> Said | Answers:
-        """Answer one request."""
+    def answer(self, asked: Shape | Run, parts: bytes) -> tuple[Written, Sequence[bytes]]:
+        """Answer one request, whose events are `parts`; outputs go beside the answer."""
         if isinstance(asked, Run):
-            return self._run(asked)
-        if asked.explain:
-            return Answers(tuple(self._explain(*event) for event in asked.events), ())
-        if self._program is None:
-            return Answers(tuple(Shaped((event,)) for event, _ in asked.events), ())
-        shape = self._program.shape
-        shaped = tuple([shape(event, moment) for event, moment in asked.events])
-        return Answers(shaped, self._notes.take())
+            return self._run(asked), ()
+        answer = self._explained if asked.explain else self._shaped
+        answers: list[Answer] = []
+        outputs: list[bytes] = []
+        # One event after the other, so that no more than one is in memory as more than its text.
+        events = parts_of(parts, asked.sizes)
+        for event, moment in zip(events, asked.moments, strict=True):
+            shaped, texts = answer(event, moment)
+            sizes = tuple(map(len, texts))
+            answers.append(Answer(sizes, shaped.filtered, shaped.failure, shaped.steps))
+            outputs += texts
+        return Answers(tuple(answers), self._notes.take()), outputs
 
-    def _explain(self, event: dict[str, Any], moment: Moment) -> Shaped:
+    def _shaped(self, event: bytes, moment: Moment) -> tuple[Shaped, Sequence[bytes]]:
+        return self._program.write(event, moment) if self._program else (Shaped(), (event,))
+
+    def _explained(self, event: bytes, moment: Moment) -> tuple[Shaped, Sequence[bytes]]:
         if self._program is None:
-            return Shaped((event,))
-        shaped = self._program.explain(event, moment)
+            return Shaped(), (event,)
+        shaped = self._program.explain(_DECODE(event), moment)
         said = tuple(Step("log", "", line) for line in self._notes.take())
-        return msgspec.structs.replace(shaped, steps=(*shaped.steps, *said))
+        shaped = msgspec.structs.replace(shaped, steps=(*shaped.steps, *said))
+        return shaped, [_ENCODE(output) for output in shaped.outputs]
 
-    def _run(self, asked: Run) -> Said:
+    def _run(self, asked: Run) -> Written:
         try:
             value = self._code[asked.name](asked.values, asked.moment)
             return Value(value, self._notes.take())
@@ -84,7 +98,7 @@ class Workplace:
             return CodeFailed(str(error), error.line, self._notes.take())
 
 
-def _compile(work: Work, loader: JailLoader) -> Program | None:
+def _compile(work: Work, loader: JailLoader) -> WritingProgram | None:
     if not work.playbook:
         return None
     playbook = parse_playbook(msgspec.json.decode(work.playbook))
@@ -110,22 +124,23 @@ def serve(descriptor: int) -> None:
     workplace: Workplace | None = None
     bytes_max = 0
     while frame := receive_frame(descriptor):
-        number, text = frame
+        outputs: Sequence[bytes] = ()
         try:
-            asked = decode_asked(text)
+            asked = decode_asked(frame.message)
             if isinstance(asked, Load):
                 workplace, said = _load(asked)
                 bytes_max = asked.reply_bytes_max
             else:
                 assert workplace is not None
-                said = workplace.answer(asked)
+                said, outputs = workplace.answer(asked, frame.parts)
             reply = encode_message(said)
-            if len(reply) > bytes_max:
-                reply = encode_message(TooLong(len(reply)))
+            size = len(reply) + sum(map(len, outputs))
+            if size > bytes_max:
+                reply, outputs = encode_message(TooLong(size)), ()
         except BaseException as error:
-            send_frame(descriptor, number, encode_message(Broken(_last_words(error))))
+            send_frame(descriptor, frame.number, encode_message(Broken(_last_words(error))))
             return
-        send_frame(descriptor, number, reply)
+        send_frame(descriptor, frame.number, reply, outputs)
 
 
 def _load(load: Load) -> tuple[Workplace | None, Loaded]:

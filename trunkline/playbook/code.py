@@ -37,17 +37,13 @@ class CodeShelf:
 
         return run
 
-    def function(self, path: str, lang: str, body: str) -> RunFunction:
-        """Load a function. What it returns raises only `CannotShape`."""
+    def function(self, path: str, lang: str, body: str) -> tuple[RunFunction, RunFunction]:
+        """Load a function. What it returns raises only `CannotShape`.
+
+        The second is for who gives the value away: it may be changed.
+        """
         code = self._load(path, lambda loader: loader.function(lang, body)) or _nothing
-
-        def run(value: Any, meta: dict[str, Any], moment: Moment) -> Any:
-            try:
-                return code(value, meta, moment)
-            except CodeError as error:
-                raise CannotShape(path, error.line, str(error), value) from error
-
-        return run
+        return _careful(path, code), _careful(path, getattr(code, "take", code))
 
     def check(self) -> None:
         """Raise `PlaybookError` with everything that did not load."""
@@ -65,6 +61,16 @@ class CodeShelf:
             at = f"line {error.line}: " if error.line else ""
             self._problems.append(Problem(path, f"{at}{error}"))
             return None
+
+
+def _careful(path: str, code: RunFunction) -> RunFunction:
+    def run(value: Any, meta: dict[str, Any], moment: Moment) -> Any:
+        try:
+            return code(value, meta, moment)
+        except CodeError as error:
+            raise CannotShape(path, error.line, str(error), value) from error
+
+    return run
 
 
 def _nothing(*values: Any) -> None:

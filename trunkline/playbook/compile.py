@@ -11,7 +11,7 @@ from trunkline.playbook.code import CodeShelf
 from trunkline.playbook.filling import fill_playbook
 from trunkline.playbook.names import event_key, event_name
 from trunkline.playbook.plan import Drop, Make, plan_filters, plan_parts
-from trunkline.playbook.program import CodeLoader, Moment, Program
+from trunkline.playbook.program import CodeLoader, Moment, WritingProgram
 from trunkline.playbook.run import LoadedFunction, Note, Runner, load_functions
 from trunkline.playbook.source import Route, compile_route, write_route
 from trunkline.playbook.spec import Playbook, Section
@@ -20,7 +20,7 @@ from trunkline.playbook.writing import Output
 
 def compile_playbook(
     playbook: Playbook, params: Mapping[str, str], loader: CodeLoader | None = None
-) -> Program:
+) -> WritingProgram:
     """Return the program. `params` may hold the connection's as well.
 
     Raises `PlaybookError`: a param without a value, what only shows once params are filled in, code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -103,7 +103,8 @@ class CodeLoader(Protocol):
     def function(self, lang: str, body: str) -> Callable[[Any, dict[str, Any], Moment], Any]:
         """Load a body that defines `transform_event(event, meta)`. Raises `CodeError`.
 
-        Whatever the code does to what it is given, the caller's own values stay as they are.
+        Whatever the code does to what it is given, the caller's own values stay as they are. It
+        may have a method `take` besides, which does the same without copying them first.
         """
         ...
 
@@ -117,4 +118,12 @@ class Program(Protocol):
 
     def explain(self, event: dict[str, Any], moment: Moment) -> Shaped:
         """Do the same and say which part made what."""
+        ...
+
+
+class WritingProgram(Program, Protocol):
+    """A program that reads and writes JSON as well."""
+
+    def write(self, event: bytes, moment: Moment) -> tuple[Shaped, Sequence[bytes]]:
+        """Shape one canonical event from JSON to JSON: `Shaped` comes without its outputs."""
         ...

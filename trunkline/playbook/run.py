@@ -26,14 +26,16 @@ TOO_DEEP = f"nests more than {OUTPUT_DEPTH_MAX} levels deep; map a part of it, o
 
 Note = Callable[[str, str, Any], None]
 _ENCODE = msgspec.json.Encoder().encode
+_DECODE = msgspec.json.Decoder(dict[str, Any]).decode
 _UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 class LoadedFunction(Struct, frozen=True):
-    """A function of an operator, and where it stands."""
+    """A function of an operator, and where it stands. `take` may change what it is given."""
 
     path: str
     run: RunFunction
+    take: RunFunction
 
 
 def load_functions(
@@ -41,14 +43,17 @@ def load_functions(
 ) -> tuple[LoadedFunction, ...]:
     """Load the functions that run before the sections, or after them."""
     return tuple(
-        LoadedFunction(f"functions[{n}]", shelf.function(f"functions[{n}]", each.lang, each.body))
-        for n, each in enumerate(functions)
+        LoadedFunction(path, *shelf.function(path, each.lang, each.body))
+        for path, each in ((f"functions[{n}]", each) for n, each in enumerate(functions))
         if each.when == when
     )
 
 
+_SENT = Shaped()  # and what is sent stands beside it
+
+
 class Runner(ABC):
-    """Shapes events. Implements `Program`."""
+    """Shapes events. Implements `WritingProgram`."""
 
     def __init__(
         self,
@@ -87,6 +92,19 @@ class Runner(ABC):
         shaped = self._shape_whole(event, moment, steps)
         return msgspec.structs.replace(shaped, steps=tuple(steps))
 
+    def write(self, event: bytes, moment: Moment) -> tuple[Shaped, Sequence[bytes]]:
+        """Shape one canonical event from JSON to JSON: `Shaped` comes without its outputs."""
+        run = _WholeRun(self, moment, None)
+        try:
+            outputs = run.outputs_of_json(event, self._before, self._after)
+            if not outputs:
+                return Shaped(filtered=run.dropped or BATCH), ()
+            return _SENT, _texts_of(outputs, self._has_code)
+        except CannotShape as error:
+            return Shaped(failure=_failure(error, event, run.partial)), ()
+        except RecursionError:
+            return Shaped(failure=_failure(CannotShape("output", 0, TOO_DEEP), event, None)), ()
+
     def _shape_whole(self, event: Output, moment: Moment, steps: list[Step] | None) -> Shaped:
         run = _WholeRun(self, moment, steps)
         try:
@@ -114,7 +132,38 @@ class _WholeRun:
         before: Sequence[LoadedFunction],
         after: Sequence[LoadedFunction],
     ) -> list[Output]:
-        events = [event]
+        return self._go_on([event], event, before, after)
+
+    def outputs_of_json(
+        self,
+        text: bytes,
+        before: Sequence[LoadedFunction],
+        after: Sequence[LoadedFunction],
+    ) -> list[Output]:
+        """Do the same. The first function is given the event itself: there is its text for another.
+
+        So what it does to the event must show in no failure: that is told by the text.
+        """
+        event = _DECODE(text)
+        if not before:
+            return self._go_on([event], event, before, after)
+        first, meta = before[0], self._meta(None)
+        try:
+            made = first.take(event, meta, self._moment)
+        except CannotShape as error:
+            error.given = None
+            raise
+        events = self._kept(first, made, text)
+        _check_count(events, first.path)
+        return self._go_on(events, _DECODE(text) if after else event, before[1:], after)
+
+    def _go_on(
+        self,
+        events: list[Output],
+        event: Output,
+        before: Sequence[LoadedFunction],
+        after: Sequence[LoadedFunction],
+    ) -> list[Output]:
         for function in before:
             events = [made for each in events for made in self._apply(function, each, None)]
             _check_count(events, function.path)
@@ -150,12 +199,16 @@ class _WholeRun:
 
         return note
 
+    def _meta(self, event: Output | None) -> Output:
+        now_ms = self._moment.now_ms
+        return {"nowMs": now_ms} if event is None else {"nowMs": now_ms, "event": event}
+
     def _apply(self, function: LoadedFunction, value: Output, event: Output | None) -> list[Output]:
-        meta: Output = {"nowMs": self._moment.now_ms}
         if event is not None:
-            meta["event"] = event
             self.partial = value
-        made = function.run(value, meta, self._moment)
+        return self._kept(function, function.run(value, self._meta(event), self._moment), value)
+
+    def _kept(self, function: LoadedFunction, made: Any, given: Output | bytes) -> list[Output]:
         if self._steps is None and isinstance(made, dict):
             return [cast("Output", made)]
         items = cast("list[Any]", made) if isinstance(made, list) else [made]
@@ -163,7 +216,7 @@ class _WholeRun:
         for item in kept:
             if not isinstance(item, dict):
                 message = "returned neither an object, a list of objects, nor nothing"
-                raise CannotShape(function.path, 0, message, value)
+                raise CannotShape(function.path, 0, message, given)
         if not kept:
             self.dropped = self.dropped or function.path
         if self._steps is not None:
@@ -208,6 +261,13 @@ def _finish(outputs: list[Output], dropped: str, has_code: bool) -> Shaped:
     """Check what came out against the limits. Raises `CannotShape`."""
     if not outputs:
         return Shaped(filtered=dropped or BATCH)
+    _texts_of(outputs, has_code)
+    return Shaped(tuple(outputs))
+
+
+def _texts_of(outputs: list[Output], has_code: bool) -> list[bytes]:
+    """Return the JSON of outputs that are within the limits. Raises `CannotShape`."""
+    texts: list[bytes] = []
     size = 0
     for output in outputs:
         text = _json_of(output)
@@ -217,7 +277,8 @@ def _finish(outputs: list[Output], dropped: str, has_code: bool) -> Shaped:
         if size > OUTPUT_BYTES_MAX:
             message = f"is larger than {OUTPUT_BYTES_MAX:,} bytes of JSON; map less of the event"
             raise CannotShape("output", 0, message)
-    return Shaped(tuple(outputs))
+        texts.append(text)
+    return texts
 
 
 def _json_of(output: Output) -> bytes:
@@ -233,9 +294,12 @@ def _json_of(output: Output) -> bytes:
 def may_nest(text: bytes, levels: int) -> bool:
     """Say whether JSON may hold objects and lists more than so many levels inside each other.
 
-    Counting brackets takes an eighth of the time of looking, and nearly always settles the matter.
+    Counting brackets takes a fraction of the time of looking, and nearly always settles the matter;
+    taking them out and measuring what is left counts three times as fast as `count` does.
     """
-    return text.count(b"{") + text.count(b"[") > levels
+    size = len(text)
+    objects = size - len(text.replace(b"{", b""))
+    return objects + size - len(text.replace(b"[", b"")) > levels
 
 
 def depth_of(value: Any) -> int:
@@ -255,15 +319,16 @@ def _children(value: Any) -> list[Any] | None:
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
-def _failure(error: CannotShape, event: Output, partial: Any) -> Failure:
+def _failure(error: CannotShape, event: Output | bytes, partial: Any) -> Failure:
     given = event if error.given is None else error.given
     return Failure(error.path, error.line, str(error), excerpt(given), bounded(partial))
 
 
 def excerpt(value: Any) -> str:
-    """Return the beginning of a value's JSON; empty where it has none."""
+    """Return the beginning of a value's JSON (bytes are JSON already); empty where it has none."""
     try:
-        return _ENCODE(value)[:EXCERPT_BYTES_MAX].decode("utf-8", "ignore")
+        text = value if type(value) is bytes else _ENCODE(value)
+        return text[:EXCERPT_BYTES_MAX].decode("utf-8", "ignore")
     except _UNENCODABLE:
         return ""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from trunkline.playbook.paths import index_of
 from trunkline.playbook.plan import Ask, Constant, Drop, Field, Group, Keys, Make, Spread, Test
-from trunkline.playbook.writing import at, flatten, make_uuid, merge, pour, put, seconds
+from trunkline.playbook.writing import at, flatten, lay, make_uuid, merge, pour, put, seconds
 
 Route = Callable[..., int]
 Table = dict[str, Any]
@@ -28,7 +28,7 @@ _NAMES = ("run", "event", "name", "out", "moment", "note", "get", "now_ms")
 _GENERATED = re.compile(r"[kvoc]\d{1,5}|\d{1,4}")
 _FIXED: Table = {
     "kind": type, "obj": dict, "empty": {}, "yes": True, "no": False,
-    "put": put, "merge": merge, "pour": pour, "at": at, "flatten": flatten,
+    "put": put, "merge": merge, "lay": lay, "pour": pour, "at": at, "flatten": flatten,
     "seconds": seconds, "make_uuid": make_uuid,
 }  # fmt: skip
 _WORDS = frozenset((*_SYNTAX, *_NAMES, *_FIXED))
@@ -49,6 +49,7 @@ def write_route(
     for number, drop in enumerate(drops, 1):
         writer.write_drop(drop, number)
     for make in makes:
+        writer.is_last = make is makes[-1]
         writer.write_make(make)
     writer.line("return 0")
     return "\n".join(writer.lines) + "\n", writer.table
@@ -92,6 +93,7 @@ class _Writer:
     def __init__(self, makes: Sequence[Make], is_noting: bool) -> None:
         self.lines = [f"def run(event, name, out, moment{', note' if is_noting else ''}):"]
         self.table: Table = {}
+        self.is_last = False  # nothing is written after the part that is at hand
         self._is_noting = is_noting
         self._met = touched_twice(makes)
         self._constants: dict[tuple[str, Any], str] = {}
@@ -209,7 +211,8 @@ class _Writer:
         if not make.keys:
             held = self._held(value)
             self.line(f"if kind({held}) is obj:")
-            self.line(f"merge(out, {held})", 2)
+            lays = self.is_last and not self._is_noting  # a note's value stays what it was
+            self.line(f"{'lay' if lays else 'merge'}(out, {held})", 2)
             self._note(make, held, 2)
             return
         if not is_certain or self._is_noting:
