@@ -34,6 +34,12 @@ class Imported(Struct, rename="camel"):
     seconds: float
 
 
+class Told(Struct):
+    """What `trunkline import --json` says."""
+
+    files: list[Imported]
+
+
 def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001 (it has one number)
     """Measure; wrk must be there. Raises `NotThere`, and `RuntimeError` where an import fails."""
     programs.need("wrk")
@@ -85,5 +91,5 @@ def _import(stage: Stage, app: App, file: Path) -> float:
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"the import failed with {done.returncode}: {done.stderr[-300:]}")
-    (imported,) = msgspec.json.decode(done.stdout, type=list[Imported])
+    (imported,) = msgspec.json.decode(done.stdout, type=Told).files
     return imported.accepted / imported.seconds

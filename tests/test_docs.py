@@ -27,7 +27,10 @@ from trunkline.telemetry.metrics import list_metrics
 
 PAGES = [page for page in map(read_page, documentation()) if page.is_run]
 WHEELS = ROOT / ".cache" / "docs-wheels"
-LOCK = ROOT / "tests" / "clients" / "python" / "segment-analytics-python-2.4.lock"
+LOCKS = [
+    ROOT / "tests" / "clients" / "python" / f"{name}.lock"
+    for name in ("segment-analytics-python-2.4", "rudder-sdk-python-2.1")
+]
 NODE_MODULES = ROOT / "tests" / "clients" / "node" / "node_modules"
 LANGUAGES = {"node": "JavaScript", "mvn": "Java", "go": "Go"}
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
@@ -37,11 +40,14 @@ _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.MULTILINE)
 @pytest.fixture(scope="session")
 def wheels() -> Path:
     """What `pip install` on the pages gets: downloaded once, the same on every run."""
-    if not list(WHEELS.glob("*.whl")):
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(WHEELS)]
-        done = subprocess.run([*pip, "-r", LOCK], capture_output=True, text=True, check=False)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(WHEELS)]
+    for lock in LOCKS:
+        package = lock.stem.rpartition("-")[0].replace("-", "_")
+        if list(WHEELS.glob(f"{package}-*.whl")):
+            continue
+        done = subprocess.run([*pip, "-r", lock], capture_output=True, text=True, check=False)
         if done.returncode:
-            _miss(f"{LOCK.name} cannot be downloaded: {done.stderr.strip()[-200:]}")
+            _miss(f"{lock.name} cannot be downloaded: {done.stderr.strip()[-200:]}")
     return WHEELS
 
 

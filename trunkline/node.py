@@ -28,6 +28,7 @@ from trunkline.desk.erasures import ErasureDesk
 from trunkline.desk.events import EventDesk
 from trunkline.desk.front import FrontDesk
 from trunkline.desk.imports import ImportDesk
+from trunkline.desk.naming import EventNaming
 from trunkline.desk.users import Users
 from trunkline.erasure.engine import Eraser
 from trunkline.forwarder.engine import Forwarder
@@ -68,6 +69,7 @@ class Path(Struct, frozen=True):
     eraser: Eraser | None
     profiles: Profiles | None
     importer: ImportWorker | None
+    naming: EventNaming | None
 
 
 def wire(
@@ -85,7 +87,7 @@ def wire(
     catalog = SnapshotFollower(home, clock)
     protocols = protocol_shelf()
     path_gateway = path_pipeline = path_forwarder = path_eraser = None
-    profiles = importer = None
+    beside = (None, None, None)
     if gateway is not None:
         # senders ──► gateway ──► ACCEPTED: a yes leaves when the append returned.
         path_gateway = Gateway(
@@ -126,31 +128,46 @@ def wire(
             random=random.Random(),
             workshop=JailWorkshop(boot.jail, clock),
         )
-        # Who is to be forgotten, everywhere: asked of those who keep something.
-        path_eraser = Eraser(
-            home=home,
-            log=log,
-            clock=clock,
-            snapshot=catalog.current,
-            forget_deliveries=path_forwarder.erase,
-            forget_refused=path_pipeline.erase,
-            wipes=(path_forwarder.wipe, path_pipeline.wipe),
-        )
+        path_eraser = _wire_eraser(home, log, catalog, clock, path_pipeline, path_forwarder)
     if background:
-        # EVENTS ──► profiles: who is who.
-        profiles = Profiles(log=log, snapshot=catalog.current, home=home, clock=clock)
-        # Files that came over HTTP ──► ACCEPTED, in a partition that imports have for themselves.
-        importer = ImportWorker(
-            home=home,
-            log=log,
-            protocols=protocols,
-            snapshot=catalog.current,
-            clock=clock,
-            stamp=stamp,
-        )
-    return Path(
-        log, catalog, path_gateway, path_pipeline, path_forwarder, path_eraser, profiles, importer
+        beside = _wire_background(home, log, catalog, clock, stamp)
+    return Path(log, catalog, path_gateway, path_pipeline, path_forwarder, path_eraser, *beside)
+
+
+def _wire_eraser(
+    home: Home,
+    log: EventLog,
+    catalog: SnapshotFollower,
+    clock: Clock,
+    pipeline: Pipeline,
+    forwarder: Forwarder,
+) -> Eraser:
+    """Wire who is to be forgotten, everywhere: asked of those who keep something."""
+    return Eraser(
+        home=home,
+        log=log,
+        clock=clock,
+        snapshot=catalog.current,
+        forget_deliveries=forwarder.erase,
+        forget_refused=pipeline.erase,
+        wipes=(forwarder.wipe, pipeline.wipe),
     )
+
+
+def _wire_background(
+    home: Home, log: EventLog, catalog: SnapshotFollower, clock: Clock, stamp: Stamp
+) -> tuple[Profiles, ImportWorker, EventNaming]:
+    """Wire what may wait, beside the path."""
+    snapshot = catalog.current
+    # EVENTS ──► profiles: who is who.
+    profiles = Profiles(log=log, snapshot=snapshot, home=home, clock=clock)
+    # Files that came over HTTP ──► ACCEPTED, in a partition that imports have for themselves.
+    importer = ImportWorker(
+        home=home, log=log, protocols=protocol_shelf(), snapshot=snapshot, clock=clock, stamp=stamp
+    )
+    # EVENTS ──► the catalog: what senders name before anybody defined it.
+    naming = EventNaming(home=home, log=log, snapshot=snapshot, clock=clock)
+    return profiles, importer, naming
 
 
 def _front_desk(home: Home, log: EventLog, catalog: SnapshotFollower, clock: Clock) -> FrontDesk:

@@ -93,9 +93,9 @@ async def _run_worker(path: node.Path, stop: asyncio.Event) -> None:
 
 async def _run_background(path: node.Path, stop: asyncio.Event) -> None:
     os.nice(BACKGROUND_NICENESS)
-    assert path.profiles is not None and path.importer is not None
+    assert path.profiles is not None and path.importer is not None and path.naming is not None
     path.catalog.start()
-    async with _threads(stop, path.profiles.run, path.importer.run):
+    async with _threads(stop, path.profiles.run, path.importer.run, path.naming.run):
         telemetry.process_ready("background")
         await stop.wait()
     path.profiles.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from trunkline.kit.eventlog import Fetched, Record
 from trunkline.model.record import AcceptedEvent, decode_stored
 from trunkline.node import protocol_shelf
 from trunkline.pipeline.shape import shape
+from trunkline.reports.push_tokens import PushTokens
+from trunkline.state.home import Home
 
 S2S_EVENT = {
     "eventSlug": "taqsq", "metrixUserId": "mu-1", "eventTime": LONG_AGO_MS,
@@ -35,10 +38,13 @@ def judge(value: Any, number: int = 1, **fields: Any) -> Verdict:
     return new_judge(**fields).judge(row_of(value, number), NOW_MS)
 
 
+NO_DEVICES = PushTokens(Home(Path("nowhere")))  # no import asks for any
+
+
 def canonical(record: AcceptedEvent) -> dict[str, Any]:
     """Return the event as destinations get it."""
     fetched = Fetched(1000, 0, Record(b"", b"", 0))
-    stored = decode_stored(shape(fetched, record, protocol_shelf(), SHOP).value)
+    stored = decode_stored(shape(fetched, record, protocol_shelf(), SHOP, NO_DEVICES).value)
     assert stored.historical == record.historical
     event = msgspec.json.decode(stored.event)
     assert isinstance(event, dict)

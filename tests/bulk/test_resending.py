@@ -15,6 +15,7 @@ from trunkline.bulk.mending import Change
 from trunkline.bulk.resending import PARTITION, Judged, Resender, ResendJudge, ResendStopped
 from trunkline.eventlogs.memory import MemoryEventLog
 from trunkline.kit.clock import FakeClock
+from trunkline.kit.erasure import ERASED
 from trunkline.kit.eventlog import EventLog
 from trunkline.kit.redact import MASK
 from trunkline.kit.times import format_ms
@@ -260,6 +261,14 @@ def test_what_was_only_counted_cannot_be_sent() -> None:
     judged = judge(refusal, SNAPSHOT)
     assert judged.outcome == "unable"
     assert judged.sentence.startswith("how it came was not kept")
+
+
+def test_what_was_erased_with_its_person_cannot_be_sent() -> None:
+    erased = msgspec.structs.replace(refuse_track(), body=b"", message=ERASED, origin=None)
+    judged = judge(erased, SNAPSHOT)
+    assert (judged.outcome, judged.sentence) == (
+        "unable", "what it held was erased, with the person it was of",
+    )  # fmt: skip
 
 
 # Appending and marking, with a log and a state file.

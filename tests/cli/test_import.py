@@ -39,14 +39,16 @@ def run(capsys: Capture, *arguments: str, code: int = 0) -> str:
 
 
 def say(capsys: Capture, *arguments: str, code: int = 0) -> dict[str, Any]:
-    (outcome,) = json.loads(run(capsys, *arguments, "--json", code=code))
-    assert isinstance(outcome, dict)
+    outcomes = json.loads(run(capsys, *arguments, "--json", code=code))
+    (outcome,) = outcomes["files"]
+    for count in ("lines", "accepted", "stored", "duplicate", "rejected"):
+        assert outcomes[count] == outcome[count]
     return outcome
 
 
 def test_a_good_file_ends_with_0_and_a_second_run_does_nothing(capsys: Capture) -> None:
     said = say(capsys, "good.ndjson")
-    assert (said["rows"], said["accepted"], said["rejected"]) == (20, 20, 0)
+    assert (said["lines"], said["stored"], said["rejected"]) == (20, 20, 0)
     assert said["rejectsFile"] is None
     again = run(capsys, "good.ndjson")
     assert "nothing was done now (--again takes it again)" in again
@@ -55,7 +57,7 @@ def test_a_good_file_ends_with_0_and_a_second_run_does_nothing(capsys: Capture) 
 
 def test_rejected_lines_end_with_3_and_stand_in_a_file(capsys: Capture, folder: Path) -> None:
     said = say(capsys, "mixed.ndjson", code=3)
-    assert (said["rows"], said["accepted"], said["rejected"]) == (21, 20, 1)
+    assert (said["lines"], said["stored"], said["rejected"]) == (21, 20, 1)
     assert said["rejectsFile"] == "mixed.ndjson.rejects.ndjson"
     (reject,) = map(json.loads, (folder / said["rejectsFile"]).read_text().splitlines())
     assert (reject["line"], reject["code"], reject["row"]) == (21, "malformed_json", "no event")
@@ -69,7 +71,19 @@ def test_a_dry_run_stores_nothing_and_shows_the_first_rejects(
     assert "a dry run: nothing was stored" in text
     assert "line 21: malformed_json: " in text
     assert not list(folder.glob("*.rejects.*")) and not (folder / "home/log/accepted").exists()
+    said = say(capsys, "mixed.ndjson", "--dry-run", code=3)
+    assert (said["lines"], said["accepted"], said["stored"], said["rejected"]) == (21, 20, 0, 1)
     assert say(capsys, "mixed.ndjson", code=3)["note"].startswith("which of them are duplicates")
+
+
+def test_json_adds_up_what_several_files_came_to(capsys: Capture) -> None:
+    files = ["good.ndjson", "mixed.ndjson"]
+    said = json.loads(run(capsys, *files, "--json", code=3))
+    counts = ("lines", "accepted", "stored", "duplicate", "rejected")
+    assert [said[count] for count in counts] == [41, 40, 40, None, 1]  # no node has judged them
+    assert [(each["file"], each["stored"]) for each in said["files"]] == [
+        ("good.ndjson", 20), ("mixed.ndjson", 20),
+    ]  # fmt: skip
 
 
 def test_guessed_columns_are_shown_and_want_a_yes(capsys: Capture, folder: Path) -> None:

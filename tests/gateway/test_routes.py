@@ -95,3 +95,13 @@ def test_what_is_nowhere_is_told_by_the_protocol_with_most_paths_beside_it() -> 
         miss = table.find("POST", path)
         assert isinstance(miss, Miss)
         assert miss.protocol is owner
+
+
+def test_of_two_segments_that_are_known_the_second_tells_whose_path_it_is() -> None:
+    people = Paths(("GET", "/v1/users/{id}"), ("GET", "/v1/users"))
+    most = Paths(("POST", "/v1/a"), ("POST", "/v1/b"), ("POST", "/v1/c"))
+    table = RouteTable([most, people])
+    for path, owner in (("/v1/users/a/b", people), ("/v1/users/a/b/c/", people), ("/v1/d/e", most)):
+        miss = table.find("GET", path)
+        assert isinstance(miss, Miss)
+        assert (miss.protocol, miss.allow) == (owner, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from trunkline.kit.posting import BESIDE_BYTES_MAX, WHOLE_BYTES_MAX, PostedAs
 from trunkline.kit.protocol import Request, Route
 from trunkline.kit.redact import redact
-from trunkline.model.record import decode_origin, encode_record
+from trunkline.model.record import Posting, decode_origin, encode_record
 
 ROUTE = Route("POST", "/v1/track", 1000, 1000)
 
@@ -39,6 +40,22 @@ def test_only_headers_that_decide_something_are_noted_and_no_key() -> None:
         "user-agent": "u" * 512,
     }
     assert b"s3cret" not in encode_record(found)
+
+
+def test_where_in_its_array_an_event_stood_is_noted() -> None:
+    posted = PostedAs(request(), within="batch")
+    body, large = b"{}", b'{"a":"' + b"b" * 4000 + b'"}'
+    assert [posted.note(each, redact(each), 7).index for each in (body, large)] == [7, 7]  # pyright: ignore[reportOptionalMemberAccess]
+    assert note(posted).index == -1
+    assert PostedAs(request()).note(body, body, 0) == note(PostedAs(request()))  # all of its body
+
+
+def test_a_note_of_an_older_version_has_no_index() -> None:
+    whole = encode_record(PostedAs(request(), within="batch").note(b"{}", b"{}", 7))
+    fields = msgspec.msgpack.decode(whole)
+    older = decode_origin(msgspec.msgpack.encode(fields[:-1]))
+    assert isinstance(older, Posting)
+    assert (older.within, older.index) == ("batch", -1)
 
 
 def test_a_larger_body_is_noted_up_to_a_limit() -> None:

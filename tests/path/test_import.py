@@ -130,8 +130,8 @@ def test_killed_where_no_node_runs_and_taken_up_by_the_next_one(stage: Stage) ->
     file = stage.write("events.ndjson", EVENTS)
     stage.import_and_die(file, 3)
     stage.import_and_die(file, 1)
-    (said,) = stage.say("import", str(file), "--app", APP)
-    assert (said["accepted"], said["duplicates"]) == (EVENTS, None)
+    (said,) = stage.say("import", str(file), "--app", APP)["files"]
+    assert (said["stored"], said["duplicate"]) == (EVENTS, None)
     assert stage.appended() == EVENTS
     stage.node.start()
     stage.check_each_once(EVENTS)
@@ -141,22 +141,22 @@ def test_killed_where_no_node_runs_and_taken_up_by_the_next_one(stage: Stage) ->
 def test_run_twice_it_stores_nothing_twice(stage: Stage) -> None:
     file = stage.write("events.ndjson", 1500)
     stage.node.start()
-    (first,) = stage.say("import", str(file), "--app", APP)
-    assert (first["accepted"], first["duplicates"]) == (1500, 0)
-    (second,) = stage.say("import", str(file), "--app", APP)
+    (first,) = stage.say("import", str(file), "--app", APP)["files"]
+    assert (first["stored"], first["duplicate"]) == (1500, 0)
+    (second,) = stage.say("import", str(file), "--app", APP)["files"]
     assert second["note"].startswith("this file was imported")
     copy = stage.folder / "copy.ndjson"
     copy.write_bytes(file.read_bytes())
-    (third,) = stage.say("import", str(copy), "--app", APP)
-    assert (third["accepted"], third["duplicates"]) == (1500, 1500)
+    (third,) = stage.say("import", str(copy), "--app", APP)["files"]
+    assert (third["stored"], third["duplicate"]) == (1500, 1500)
     stage.check_each_once(1500)
 
 
 def test_the_trace_of_an_imported_event_names_its_line(stage: Stage) -> None:
     file = stage.write("events.ndjson", 3, messageId="m-1")
     stage.node.start()
-    (said,) = stage.say("import", str(file), "--app", APP)
-    assert said["duplicates"] == 2
+    (said,) = stage.say("import", str(file), "--app", APP)["files"]
+    assert said["duplicate"] == 2
     traced = stage.run("trace", "m-1")
     assert f"{said['importId']}:1" in traced.stdout
 

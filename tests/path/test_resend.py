@@ -104,6 +104,8 @@ def test_what_the_tracking_plan_kept_out_is_sent_again_once_it_lets_it_in(stage:
     send_all(stage)
     refused = stage.until_refused(4)
     assert {each["code"] for each in refused} == {CODE, "EVENT_TYPE_DOES_NOT_EXIST"}
+    places = {(each["protocol"], each["index"]) for each in refused}
+    assert places == {("tracking", 0), ("tracking", None), ("rest", 0), ("s2s", None)}
     early = stage.resend(code=3)
     assert {each["outcome"] for each in early["refused"]} == {"refused"}
 

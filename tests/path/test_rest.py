@@ -235,3 +235,24 @@ def test_every_strange_body_gets_an_answer(stage: Stage) -> None:
             assert reply.status in (200, 400, 413), (path, what, reply.body[:200])
             assert isinstance(reply.json, dict)
     assert "request_broke" not in stage.log()
+
+
+def test_what_a_message_names_is_defined_the_first_time_it_is_seen(stage: Stage) -> None:
+    named = {"customName": "basket_emptied"}
+    assert stage.say_messages(body_of("named", stage.message("n-0", **named))).status == 200
+    [first] = stage.until_arrived("named", 1)
+    assert (first["event"], "slug" in first["source"]) == ("basket_emptied", False)
+    count = 1
+
+    def has_slug() -> bool:
+        nonlocal count
+        sent = stage.message(f"n-{count}", **named)
+        assert stage.say_messages(body_of("named", sent)).status == 200
+        count += 1
+        return "slug" in stage.until_arrived("named", count)[-1]["source"]
+
+    stage.until(has_slug, "the event is defined")
+    slug = stage.until_arrived("named", count)[-1]["source"]["slug"]
+    by_slug = stage.message("n-slug", name=slug)
+    assert stage.say_messages(body_of("by slug", by_slug)).json["accepted"] == 1
+    assert stage.until_arrived("by slug", 1)[0]["event"] == "basket_emptied"

@@ -131,3 +131,14 @@ def test_use_of_a_key_is_remembered(method: str, path: str) -> None:
 
 def test_text_that_is_no_text_is_no_id() -> None:
     assert code_of(ask("GET", "/v1/users/\udcff", "wk_backend")) == "invalid_id"
+
+
+def test_an_id_with_a_slash_in_the_path_is_told_where_it_belongs() -> None:
+    nowhere = Failure("not_found", 404, "There is no /v1/users/team/jane here; check the path.")
+    said = msgspec.json.decode(PROTOCOL.failure("/v1/users/team/jane", nowhere).body)
+    assert said["message"] == (
+        "There is no /v1/users/team/jane here; send an id that holds a slash in the query, "
+        "percent-encoded: /v1/users?id="
+    )
+    elsewhere = msgspec.json.decode(PROTOCOL.failure("/v1/user/jane", nowhere).body)
+    assert elsewhere["message"] == nowhere.sentence

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from tests.support.golden_catalogs import Staged, stage_cases
+from trunkline.model.record import Posting
 
 CASES = list(stage_cases())
 
@@ -87,6 +88,9 @@ def test_the_index_is_where_the_event_stood(staged: Staged) -> None:
         assert body is None or index < len(events)
     kept = staged.protocol.decode(staged.request, staged.snapshot).refused
     assert len(kept) <= len(indexes)
+    for each in kept:  # what stood in an array of events is found there again by its owner
+        if isinstance(each.origin, Posting):
+            assert each.origin.index in indexes if each.origin.within else each.origin.index == -1
 
 
 def _is_json(staged: Staged) -> bool:

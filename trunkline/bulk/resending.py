@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from trunkline.bulk.mending import Change, Unable, mend
 from trunkline.kit.clock import Clock
+from trunkline.kit.erasure import ERASED
 from trunkline.kit.eventlog import EventLog, LogFailure, Record
 from trunkline.kit.protocol import Decoded, Protocol, Request, Route
 from trunkline.kit.times import format_ms
@@ -50,6 +51,7 @@ _NOT_NOTED = (
     "how it came was not kept: it was only counted, too much stood beside it, or an older version "
     "refused it; its sender has to send it again"
 )
+_ERASED = "what it held was erased, with the person it was of"
 
 
 class ResendStopped(Exception):
@@ -89,6 +91,8 @@ class ResendJudge:
             at = refused.resent_at
             return Judged(origin, "resent", f"it was sent again {at}; --again does it once more")
         protocol = self._protocols.get(refused.protocol)
+        if refused.message == ERASED:
+            return Judged(origin, "unable", _ERASED)
         if origin.origin is None or protocol is None:
             return Judged(origin, "unable", _NOT_NOTED)
         if isinstance(origin.origin, AcceptedEvent):

@@ -22,17 +22,33 @@ _VALUE_CHARS_MAX = 40
 
 
 class Outcome(Struct, rename="camel"):
-    """What an import of one file came to. `duplicates` is None while the node has not told."""
+    """What an import of one file came to; `lines` are rows where it is a table.
+
+    `stored` of its `accepted` events lie in the log, none after a dry run; `duplicate` of these
+    were known already: None while the node has not told.
+    """
 
     file: str
     import_id: str
-    rows: int
+    lines: int
     accepted: int
-    duplicates: int | None
+    stored: int
+    duplicate: int | None
     rejected: int
     rejects_file: str | None
     seconds: float
     note: str
+
+
+class Outcomes(Struct):
+    """What all files of a command came to, and each of them."""
+
+    lines: int
+    accepted: int
+    stored: int
+    duplicate: int | None
+    rejected: int
+    files: Sequence[Outcome]
 
 
 def show_mapping(columns: ColumnMap, first: Mapping[str, Any]) -> None:
@@ -144,13 +160,26 @@ class _Rate:
         return max(0.001, self._clock.monotonic() - self._begun)
 
 
+def add_up(files: Sequence[Outcome]) -> Outcomes:
+    """Return what files came to together."""
+    told = [each.duplicate for each in files if each.duplicate is not None]
+    return Outcomes(
+        lines=sum(each.lines for each in files),
+        accepted=sum(each.accepted for each in files),
+        stored=sum(each.stored for each in files),
+        duplicate=sum(told) if len(told) == len(files) else None,
+        rejected=sum(each.rejected for each in files),
+        files=files,
+    )
+
+
 def say_outcome(outcome: Outcome) -> None:
     """Print what an import came to."""
-    duplicates = "" if outcome.duplicates is None else f", {outcome.duplicates:,} duplicates"
+    duplicates = "" if outcome.duplicate is None else f", {outcome.duplicate:,} duplicates"
     is_whole_run = outcome.seconds >= 1.0 and not outcome.note
-    rate = f" ({outcome.rows / outcome.seconds:,.0f} lines/s)" if is_whole_run else ""
+    rate = f" ({outcome.lines / outcome.seconds:,.0f} lines/s)" if is_whole_run else ""
     say(
-        f"{outcome.file}: {outcome.rows:,} lines read, {outcome.accepted:,} events accepted"
+        f"{outcome.file}: {outcome.lines:,} lines read, {outcome.accepted:,} events accepted"
         f"{duplicates}, {outcome.rejected:,} rejected, {outcome.seconds:.1f} s{rate}"
     )
     if outcome.rejects_file and outcome.rejected:

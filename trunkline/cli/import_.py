@@ -159,7 +159,7 @@ def command(
         if not json:
             show.say_outcome(outcome)
     if json:
-        say_json(outcomes)
+        say_json(show.add_up(outcomes))
     return SOME_REJECTED if any(outcome.rejected for outcome in outcomes) else 0
 
 
@@ -297,7 +297,7 @@ def _try_out(
         note += f"\n  line {reject.line}: {reject.code}: {reject.message}"
     seconds = clock.monotonic() - begun
     return show.Outcome(
-        str(file), "", rows, accepted, None, codes.total(), None, round(seconds, 3), note
+        str(file), "", rows, accepted, 0, None, codes.total(), None, round(seconds, 3), note
     )
 
 
@@ -397,9 +397,10 @@ def _outcome(
     return show.Outcome(
         file=row.path,
         import_id=row.name,
-        rows=row.rows,
+        lines=row.rows,
         accepted=row.accepted,
-        duplicates=duplicates,
+        stored=row.accepted,
+        duplicate=duplicates,
         rejected=row.rejected,
         rejects_file=str(rejects) if row.rejected else None,
         seconds=round(seconds, 3),

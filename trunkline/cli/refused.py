@@ -85,7 +85,8 @@ def show(id: int, *, home: HomeOption = HOME_DEFAULT, json: JsonOption = False) 
         return 0
     say(f"{row.at}  {row.app}  {row.protocol}  key {row.key}  from {row.address}")
     say(f"{row.code}: {row.message}")
-    say(f"request {row.request_id}  messageId {row.message_id or 'none'}")
+    place = "" if row.index is None else f", index {row.index}"
+    say(f"request {row.request_id}{place}  messageId {row.message_id or 'none'}")
     if row.resent_at:
         say(f"sent again {row.resent_at}")
     say(row.body)

@@ -96,7 +96,10 @@ class RouteTable:
             if found is not None:
                 return Match(found[0], found[1], params)
             wrong = wrong or _wrong_method(pattern.methods)
-        return wrong or Miss(self._owners.get(first), ())
+        return wrong or Miss(self._find_owner(segments), ())
+
+    def _find_owner(self, segments: Sequence[str]) -> Protocol | None:
+        return self._owners.get(tuple(segments[1:3])) or self._owners.get(tuple(segments[1:2]))
 
     def _add(self, protocol: Protocol, route: Route) -> None:
         path = route.path.rstrip("/")
@@ -123,17 +126,15 @@ class RouteTable:
         return patterns[-1].methods
 
 
-def _find_owners(protocols: Sequence[Protocol]) -> dict[str, Protocol]:
-    """Return, by the first segment of a path, the protocol that has the most paths below it."""
-    paths: dict[str, Counter[Protocol]] = {}
+def _find_owners(protocols: Sequence[Protocol]) -> dict[tuple[str, ...], Protocol]:
+    """Return, by the first and by the first two segments, who has the most paths below them."""
+    paths: dict[tuple[str, ...], Counter[Protocol]] = {}
     for protocol in protocols:
         for route in protocol.routes:
-            paths.setdefault(_first_segment(route.path), Counter())[protocol] += 1
-    return {first: counted.most_common(1)[0][0] for first, counted in paths.items()}
-
-
-def _first_segment(path: str) -> str:
-    return path.rstrip("/").split("/")[1] if path.rstrip("/") else ""
+            segments = route.path.rstrip("/").split("/")[1:] or [""]
+            for begin in {tuple(segments[:1]), tuple(segments[:2])}:
+                paths.setdefault(begin, Counter())[protocol] += 1
+    return {begin: counted.most_common(1)[0][0] for begin, counted in paths.items()}
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

@@ -52,17 +52,22 @@ class PostedAs:
         self._headers = headers or {}
         self._common: Posting | Literal["unfit"] | None = None  # for all of the request's events
 
-    def note(self, body: bytes, shown: bytes) -> Posting | None:
-        """Return the note for a body as it came and as shown; None where too much stood by it."""
+    def note(self, body: bytes, shown: bytes, index: int = -1) -> Posting | None:
+        """Return the note for a body as it came and as shown; None where too much stood by it.
+
+        `index` is its place in the array that it stood in; -1 where all of the array is meant.
+        """
         if self._common is None:
             self._common = self._note_common() or "unfit"
         if self._common == "unfit":
             return None
-        if not shown.endswith(CUT_MARK):
+        whole = redact(body, WHOLE_BYTES_MAX + 1) if shown.endswith(CUT_MARK) else b""
+        if len(whole) > WHOLE_BYTES_MAX:
+            whole = b""
+        at = index if self._within else -1
+        if at < 0 and not whole:
             return self._common
-        whole = redact(body, WHOLE_BYTES_MAX + 1)
-        fits = len(whole) <= WHOLE_BYTES_MAX
-        return msgspec.structs.replace(self._common, whole=whole) if fits else self._common
+        return msgspec.structs.replace(self._common, whole=whole, index=at)
 
     def _note_common(self) -> Posting | None:
         """Return what the events of the request have alike, None where it may not be kept."""

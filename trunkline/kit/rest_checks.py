@@ -46,6 +46,9 @@ USER_TEXTS = (
     "customId",
 )
 
+# The end of what the trace says of such an event; what defines events looks for it.
+NOT_DEFINED = "is not defined yet: it kept its customName"
+
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -97,7 +100,7 @@ def name_event(message: JsonObject, app: App | None) -> Named:
     """Return the name that a message's event gets; its `name` is "" where it names none.
 
     `name` is a slug, or the name of a definition; `customName` names an event that may not be
-    defined yet. The data plane defines nothing, so such an event keeps the name it came with.
+    defined yet: such an event keeps the name it came with, and with it `NOT_DEFINED` in its notes.
     """
     slug, custom = _text(message, "name"), _text(message, "customName")
     if message["type"] == "systemEvent" and not slug and not custom:
@@ -107,9 +110,7 @@ def name_event(message: JsonObject, app: App | None) -> Named:
         return Named(definition.name, definition)
     if custom:
         definition = _find_definition(custom, app)
-        note = (
-            "" if definition else f"{describe(custom)} is not defined yet: it kept its customName"
-        )
+        note = "" if definition else f"{describe(custom)} {NOT_DEFINED}"
         return Named(custom, definition, note)
     note = f"no event with the slug {describe(slug)} is defined: its slug is its name"
     return Named(slug, None, "" if message["type"] == "systemEvent" else note)

@@ -60,7 +60,7 @@ class RestIntake:
         """Refuse one item, whose JSON is `data`; the others go on."""
         self._rejected.append(Rejected(index, found.code, found.message))
         shown = data if len(self._refused) < _SHOWN_MAX else b""
-        self._refused.append(self._tell(found, shown, message_id, 1))
+        self._refused.append(self._tell(found, shown, message_id, 1, index))
 
     def answer(self) -> Decoded:
         """Say what was taken, and which items were not."""
@@ -77,7 +77,9 @@ class RestIntake:
         refused = (self._tell(found, data, "", count),)
         return Decoded(error_answer(found), (), refused, used, leaked)
 
-    def _tell(self, found: Problem, data: bytes, message_id: str, count: int) -> AcceptedRefusal:
+    def _tell(
+        self, found: Problem, data: bytes, message_id: str, count: int, index: int = -1
+    ) -> AcceptedRefusal:
         shown = redact(data) if data else b""
         return AcceptedRefusal(
             app=self.grant.app.id,
@@ -92,5 +94,5 @@ class RestIntake:
             message_id=message_id,
             body=shown,
             count=count,
-            origin=self.posted_as.note(data, shown) if data else None,
+            origin=self.posted_as.note(data, shown, index) if data else None,
         )

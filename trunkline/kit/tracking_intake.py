@@ -213,6 +213,11 @@ class Intake:
         return self._end(error_answer(found), (self._tell(found, grant, data, "", events),))
 
     @property
+    def has_seen_key(self) -> bool:
+        """Whether something that may be a key stood where `open` looked."""
+        return self._has_own_key
+
+    @property
     def blocked(self) -> Problem | None:
         """Why the key of the whole request may not be used from here."""
         return None if self._grant is None else self._grant.problem
@@ -285,10 +290,16 @@ class Intake:
         self._problems.append((message_id, found))
         if grant is not None:
             shown = data if len(self._refused) < _SHOWN_MAX else b""
-            self._refused.append(self._tell(found, grant, shown, message_id, 1))
+            self._refused.append(self._tell(found, grant, shown, message_id, 1, index))
 
     def _tell(
-        self, found: Problem, grant: Grant, data: bytes, message_id: str, count: int
+        self,
+        found: Problem,
+        grant: Grant,
+        data: bytes,
+        message_id: str,
+        count: int,
+        index: int = -1,
     ) -> AcceptedRefusal:
         shown = redact(data) if data else b""
         return AcceptedRefusal(
@@ -304,7 +315,7 @@ class Intake:
             message_id=message_id,
             body=shown,
             count=count,
-            origin=self.posted.note(data, shown) if data else None,
+            origin=self.posted.note(data, shown, index) if data else None,
         )
 
     def _find_key_problem(self, event: JsonObject) -> Problem:

@@ -55,7 +55,8 @@ class Posting(Struct, frozen=True, array_like=True, tag="p", tag_field="record")
 
     `headers` are those that decide something. `within` names the array of the body that it stood
     in, "" where it was all of the body; `beside` is a JSON object of what stood beside that array.
-    `whole` is the redacted body where the one of the refusal was cut. Nothing here is secret.
+    `whole` is the redacted body where the one of the refusal was cut. `index` is where in that
+    array it stood, from 0; -1 where that is not known. Nothing here is secret.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Posting(Struct, frozen=True, array_like=True, tag="p", tag_field="record")
     within: str = ""
     beside: bytes = b""
     whole: bytes = b""
+    index: int = -1
 
 
 class AcceptedRefusal(Struct, frozen=True, array_like=True, tag="r", tag_field="record"):

@@ -34,6 +34,7 @@ from trunkline.kit.tracking_intake import (
     WIRE_BYTES_MAX,
     Intake,
     Speaker,
+    error_answer,
     failure_answer,
 )
 from trunkline.kit.write_keys import read_query
@@ -71,6 +72,8 @@ class CustomEventProtocol(Protocol):
         read = _read(request, query)
         intake = Intake(request, snapshot, self._speaker)
         intake.open(*_write_keys(read, query))
+        if read.fault is not None and not intake.has_seen_key:
+            return Decoded(error_answer(read.fault))  # where the key may stand cannot be read
         metadata = merge_metadata(*read.places)
         fault = read.fault or check_metadata(metadata)
         intake.envelope = _encode(metadata)

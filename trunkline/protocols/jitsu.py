@@ -86,5 +86,12 @@ def _read_name(said: object) -> str | UnsetType:
 def _say_ok(accepted: int, rejected: Sequence[Rejected]) -> JsonObject:
     said: JsonObject = {"ok": not rejected}
     if rejected:
-        said["errors"] = [f"Message ID: {each.message_id}: {each.message}" for each in rejected]
+        said["errors"] = [f"{_tell_which(each)}: {each.message}" for each in rejected]
     return said | {"receivedEvents": accepted + len(rejected), "okEvents": accepted}
+
+
+def _tell_which(rejected: Rejected) -> str:
+    """Name an event as Jitsu does; one that brought no id by its place in the request."""
+    if rejected.message_id:
+        return f"Message ID: {rejected.message_id}"
+    return f"Event at index {rejected.index}"

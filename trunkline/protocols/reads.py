@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
+import msgspec
+
 from trunkline.kit.desk import (
     ErasureAsked,
     ErasureOrdered,
@@ -73,8 +75,15 @@ class ReadsProtocol(Protocol):
         # The gateway sends what the inquiry tells, and never this answer.
         return Decoded(Answer(503, b""), used=used, inquiry=inquiry)
 
-    def failure(self, request_path: str, failure: Failure) -> Answer:  # noqa: ARG002
-        """Say a failure as all paths of the REST API do."""
+    def failure(self, request_path: str, failure: Failure) -> Answer:
+        """Say a failure as all paths of the REST API do; and where an id with a slash belongs."""
+        begin = "/".join(request_path.split("/")[:3])
+        if failure.code == "not_found" and begin in (_USERS, _EVENTS, _ERASURES):
+            sentence = (
+                f"There is no {request_path[:200]} here; send an id that holds a slash in the "
+                f"query, percent-encoded: {begin}?id="
+            )
+            failure = msgspec.structs.replace(failure, sentence=sentence)
         return failure_answer(failure)
 
     def normalise(self, record: AcceptedEvent, app: App | None) -> Normalised:

@@ -19,7 +19,8 @@ from trunkline.state.resent import RefusedId, read_resent
 class Refused(Struct, frozen=True, rename="camel"):
     """An event that was not accepted. `count` above 1: they came too fast to keep, or together.
 
-    `resent_at` is when it was sent again, "" where it was not.
+    `resent_at` is when it was sent again, "" where it was not. `index` is where in its request it
+    stood, from 0 as in the answer; None where it was all of it, or where that is not known.
     """
 
     id: int
@@ -35,6 +36,7 @@ class Refused(Struct, frozen=True, rename="camel"):
     body: str
     count: int
     resent_at: str = ""
+    index: int | None = None
 
 
 class RefusedOrigin(Struct, frozen=True):
@@ -123,11 +125,12 @@ def _refused(row: Sequence[Any], resent: Mapping[RefusedId, int]) -> Refused:
     body, count, origin = row[10:]
     resent_ms = resent.get(RefusedId(id_, at_ms))
     # What the pipeline could not shape was accepted, so its body is whole: hidden only here.
-    is_whole = origin is not None and isinstance(decode_origin(bytes(origin)), AcceptedEvent)
-    shown = redact(bytes(body)) if is_whole else bytes(body)
+    came = None if origin is None else decode_origin(bytes(origin))
+    shown = redact(bytes(body)) if isinstance(came, AcceptedEvent) else bytes(body)
+    index = came.index if isinstance(came, Posting) and came.index >= 0 else None
     resent_at = "" if resent_ms is None else format_ms(resent_ms)
     text = shown.decode("utf-8", "replace")
     return Refused(
         id_, app, format_ms(at_ms), protocol, key, address, request, code, message, message_id,
-        text, count, resent_at,
+        text, count, resent_at, index,
     )  # fmt: skip

@@ -65,9 +65,22 @@ def use_wal(db: apsw.Connection) -> None:
     SQLite itself goes on without one where a sync fails just then. It would keep a rollback journal
     whose removal it does not sync: after a power loss that would undo a commit that had returned.
     """
-    mode = db.execute("PRAGMA journal_mode=WAL").get
+    mode = _ask_for_wal(db)
     if mode != "wal":
         raise apsw.IOError(f"the journal mode stays {mode!r}; expected 'wal'")
+
+
+def _ask_for_wal(db: apsw.Connection) -> object:
+    """Ask, and return the mode; where another one opens the file just then, when it has done so.
+
+    For this SQLite does not wait by itself, whatever the busy timeout says; for a lock it does.
+    """
+    for _ in range(_WAL_TRIES_MAX):
+        try:
+            return db.execute("PRAGMA journal_mode=WAL").get
+        except apsw.BusyError:
+            db.execute("BEGIN IMMEDIATE; ROLLBACK")
+    raise apsw.BusyError(f"others kept the file locked, {_WAL_TRIES_MAX} times in a row")
 
 
 def open_reader(path: Path) -> apsw.Connection | None:
@@ -94,6 +107,7 @@ def checkpoint(db: apsw.Connection) -> bool:
 
 _WIPE_BUSY_MS = 300
 _BUSY_MS = 5000
+_WAL_TRIES_MAX = 100
 
 
 def wipe(db: apsw.Connection) -> bool:

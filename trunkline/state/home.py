@@ -43,6 +43,7 @@ class Home:
         self.profiles_file = self.folder / "state" / "profiles.db"
         self.imports_folder = self.folder / "state" / "imports"
         self.resent_file = self.folder / "state" / "resent.db"
+        self.naming_file = self.folder / "state" / "naming.json"
         self.run_folder = self.folder / "run"
         self.metrics_folder = self.run_folder / "metrics"
         self.catalog_bells = self.run_folder / "bells" / "catalog"

@@ -37,6 +37,16 @@ def catalog_readable() -> None:
     get_logger().info("catalog_readable")
 
 
+def events_defined(app: str, count: int) -> None:
+    """Events that senders named were defined."""
+    get_logger().info("events_defined", app=app, count=count)
+
+
+def naming_put_off(error: Exception, pause_seconds: float) -> None:
+    """What senders named could not be defined now, or how far it is not be saved."""
+    get_logger().warning("naming_put_off", error=str(error)[:500], pause=pause_seconds)
+
+
 def cache_failed(reason: str) -> None:
     """The snapshot could not be kept for a start without the database."""
     get_logger().warning("snapshot_cache_failed", reason=reason)

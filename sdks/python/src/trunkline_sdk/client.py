@@ -19,7 +19,7 @@ from trunkline_sdk.file_queue import FileQueue
 from trunkline_sdk.queues import MemoryQueue, Queue
 from trunkline_sdk.sender import Limits, OnRejected, Sender, rejection
 from trunkline_sdk.transport import Transport
-from trunkline_sdk.wires import TrackingWire, Wire
+from trunkline_sdk.wires import TrackingWire, Wire, check_key
 
 WhenFull = Literal["raise", "wait", "reject"]
 WHEN_FULL = ("raise", "wait", "reject")
@@ -59,14 +59,13 @@ class Trunkline(Calls[str]):
         self._when_full = when_full
         self._on_rejected = on_rejected
         self._limits = limits or Limits()
-        self._route = tracking_route(write_key)
+        wires = _tracking_wires(write_key, former_write_keys)
+        self._route = wires[0].route
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._last = 0
         self._is_closed = False
         self._ended = threading.Event()
-        wires = [TrackingWire(write_key)]
-        wires += [TrackingWire(write_key, tracking_route(key)) for key in former_write_keys]
         self._wires: dict[str, Wire] = {wire.route: wire for wire in wires}
         self._sender = self._new_sender(self._open_queue(queue_path))
         endings.keep(self)
@@ -267,3 +266,15 @@ class Batch(Calls[str]):
     def _accept(self, entry: Entry) -> str:
         self.entries.append(entry)
         return entry.message_id
+
+
+def _tracking_wires(write_key: str, former: Sequence[str]) -> list[TrackingWire]:
+    """Return the wire of the write key, and one for what waits under each former one."""
+    if isinstance(former, str):
+        raise InvalidSetting("former_write_keys is one text; give a list of keys, as in [key]")
+    for key in former:
+        check_key(key, "a key of former_write_keys")
+    return [
+        TrackingWire(write_key),
+        *(TrackingWire(write_key, tracking_route(key)) for key in former),
+    ]

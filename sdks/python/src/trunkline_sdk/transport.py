@@ -8,7 +8,7 @@ import http.client
 import ssl
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from trunkline_sdk.clock import now_ms, to_ms
 from trunkline_sdk.errors import InvalidSetting
@@ -62,14 +62,9 @@ class Transport:
         compress: bool,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
-        parts = urlsplit(host)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidSetting(
-                f"host is {host!r}; give the address of the node's ingest port, "
-                'as in "https://events.example.com"'
-            )
+        parts = _parts_of(host)
         self._is_tls = parts.scheme == "https"
-        self._name, self._port = parts.hostname, _port_of(host)
+        self._name, self._port = parts.hostname or "", _port_of(host)
         self._prefix = parts.path.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._compress = compress
@@ -120,6 +115,20 @@ class Transport:
             return http.client.HTTPConnection(self._name, self._port, timeout=seconds)
         context = self._ssl_context or ssl.create_default_context()
         return http.client.HTTPSConnection(self._name, self._port, timeout=seconds, context=context)
+
+
+def _parts_of(host: object) -> SplitResult:
+    expected = 'give the address of the node\'s ingest port, as in "https://events.example.com"'
+    try:
+        parts = urlsplit(host if isinstance(host, str) else "")
+    except ValueError as error:  # a bracket that is not closed
+        raise InvalidSetting(f"host is {host!r}; {expected}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidSetting(f"host is {host!r}; {expected}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        what = "a user or password" if "@" in parts.netloc else "something behind a ? or #"
+        raise InvalidSetting(f"host holds {what}; {expected}")
+    return parts
 
 
 def _port_of(host: str) -> int | None:

@@ -162,8 +162,10 @@ class RestWire(Wire):
         return Request("/v1/messages", self._headers, body)
 
 
-def check_key(value: str, what: str) -> None:
-    """Raise `InvalidSetting` unless a key or id can stand in a header."""
+def check_key(value: object, what: str) -> None:
+    """Raise `InvalidSetting` unless a key or id is text that can stand in a header."""
+    if not isinstance(value, str):
+        raise InvalidSetting(f"{what} is {value!r}; give text, copied from the app's settings")
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise InvalidSetting(
             f"{what} must be text of visible ASCII characters, without spaces around; copy it "
