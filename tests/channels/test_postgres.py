@@ -308,7 +308,12 @@ def test_a_table_without_the_columns_that_nothing_can_do_without_parks(
     reason = blocked_reason(channel_to(server.port, table="bare"), [make_event(1)])
     assert "table bare has no column" in reason
     assert "extra" in reason
-    server.run("CREATE TABLE keyless (LIKE own); GRANT ALL ON keyless TO trunkline", "events")
+    server.run(
+        "CREATE TABLE keyless (message_id text, app text, type text, event text, user_id text, "
+        'anonymous_id text, "timestamp" timestamptz, received_at timestamptz, extra jsonb, '
+        "notes jsonb); GRANT ALL ON keyless TO trunkline",
+        database="events",
+    )
     reason = blocked_reason(channel_to(server.port, table="keyless"), [make_event(1)])
     assert "ON CONFLICT" in reason
 

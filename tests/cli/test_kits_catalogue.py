@@ -156,6 +156,12 @@ def test_every_shipped_kit_has_a_page_without_holes(name: str) -> None:
         assert f"`{param.name}`" in page
 
 
+def test_a_form_is_shown_as_a_form() -> None:
+    page = describe_kit(shipped_kits()["adjust"])
+    assert "Content-Type: application/x-www-form-urlencoded\n\nad_personalization=0&" in page
+    assert "### CRM" in describe_index([shipped_kits()["braze"]])
+
+
 def test_what_a_vendor_ends_is_told_a_month_before(capsys: Capture, tmp_path: Path) -> None:
     assert main(["kits", "import", "judged.yaml"]) == 0
     (tmp_path / "w.yaml").write_text(workspace(destination("http://127.0.0.1:9", VERSION="v1")))
@@ -172,9 +178,28 @@ def test_what_a_vendor_ends_is_told_a_month_before(capsys: Capture, tmp_path: Pa
 def test_check_judges_params_of_kits_and_makes_no_home(capsys: Capture, tmp_path: Path) -> None:
     spec: dict[str, Any] = destination("http://127.0.0.1:9", ACCOUNT="act_1")
     (tmp_path / "w.yaml").write_text(workspace(spec))
-    assert main(["check", "w.yaml"]) == 0, "nobody knows the kit yet"
+    assert main(["check", "w.yaml"]) == 0, "it may be imported before it is applied"
+    assert 'settings.kit is "judged", which is neither shipped nor imp' in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
     assert main(["kits", "import", "judged.yaml"]) == 0
     assert main(["check", "w.yaml"]) == 1
     told = capsys.readouterr().err
     assert "settings.params.ACCOUNT is 'act_1'; expected the account's five digits" in told
+
+
+@pytest.mark.parametrize("command", ["check", "apply"])
+def test_what_cannot_be_sent_to_is_told_with_its_param(
+    command: str, capsys: Capture, tmp_path: Path
+) -> None:
+    assert main(["kits", "import", "judged.yaml"]) == 0
+    (tmp_path / "w.yaml").write_text(workspace(destination("crm.example", EXTRA="1")))
+    capsys.readouterr()
+    assert main([command, "w.yaml"]) == 1
+    told = capsys.readouterr().err
+    assert "settings.params.BASE_URL cannot be used: endpoint $$BASE_URL$$" in told
+    assert "url must start with http:// or https:// and name a host" in told
+    if command == "check":
+        assert "settings.params.EXTRA is the name of no param of its kit" in told
+        open_ones = [line for line in told.splitlines() if "stands in the file" in line]
+        assert not any("BASE_URL" in line for line in open_ones), "it is no secret"
+        assert any("settings.params.EXTRA" in line for line in open_ones), "nobody says it is none"

@@ -49,6 +49,8 @@ def test_a_file_that_is_no_kit_and_a_name_that_is_none_are_told(kit: Path, capsy
     assert "test.event: names no fixture of this kit; write one" in capsys.readouterr().out
     assert main(["kits", "test", "no-such-vendor"]) == 1
     assert "is no shipped kit" in capsys.readouterr().err
+    assert main(["kits", "test", "/no/such/kit.yaml"]) == 1
+    assert "kit.yaml: is not there; name a kit's file" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not shipped_names(), reason="no kit is shipped")

@@ -45,6 +45,8 @@ def test_a_request_carries_only_events_that_have_the_same_where_the_kit_says() -
     assert driven.outcomes == [Delivered()] * 5
     assert destination.batching == Batching(users_max=1)
     assert kit().batching == Batching()
+    assert kit(order="device").batching == Batching(by_device=True)
+    assert kit(order="user").batching == Batching()
 
 
 def test_an_event_without_the_part_that_the_envelope_lists_is_not_in_the_list() -> None:

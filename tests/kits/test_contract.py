@@ -71,9 +71,12 @@ CASES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
     ({"itemsMax": 1}, [[1], {"a": 1}, "abc"], [[1, 2], {"a": 1, "b": 2}]),
     ({"bytesMax": 4}, ["ab", [1]], ["ä€", {"a": 1}]),
     ({"in": ["EUR", 1]}, ["EUR", 1], ["eur", 2, True, []]),
+    ({"in": "ISO 4217"}, ["EUR", "IRR"], ["eur", "IRT", "TMN", "XXX", "XAU", 1, True]),
     ({"pattern": "[a-c]{1,3}"}, ["abc"], ["abcd", "d", 1, "", True]),
     ({"pattern": "[0-9]+(?:\\.[0-9]+)?"}, ["12", 12, 1.5], ["x", -1, False]),
     ({"min": 0, "max": 10}, [0, 10, "5", "x", True], [-1, 10.5, "11"]),
+    ({"names": "[a-c]+"}, [{"a": 1, "bc": 2}, {}, "d", ["d"]], [{"a": 1, "d": 2}, {"a\n": 1}]),
+    ({"namesNot": "ga_.*|_.*"}, [{"g": 1}, {"a_b": 1}, "ga_x"], [{"ga_x": 1}, {"a": 1, "_": 1}]),
 ]
 
 
@@ -88,6 +91,17 @@ def test_a_test_of_a_value_holds_only_where_it_is_there(
         assert judged(rule, {"a": {"b": value}}) == {"a": {"b": value}}, value
     for value in bad:
         assert judged(rule, {"a": {"b": value}}) == REJECTED, value
+
+
+def test_keys_of_a_bad_name_are_left_out_and_the_others_stay() -> None:
+    rule = {"key": "p", "names": "[a-z]{1,3}", "namesNot": "x.*", "then": "leave_out"}
+    assert judged(rule, {"p": {"ok": 1, "long": 2, "xy": 3, "no": None}, "long": 4}) == {
+        "p": {"ok": 1, "no": None}, "long": 4,
+    }  # fmt: skip
+    every = {**rule, "key": "p.*"}
+    assert judged(every, {"p": [{"a": 1, "xa": None}, {"b": 2}, 7]}) == {
+        "p": [{"a": 1}, {"b": 2}, 7],
+    }  # fmt: skip
 
 
 def test_texts_and_lists_are_cut_and_keys_left_out() -> None:
@@ -204,6 +218,8 @@ def test_any_output_gets_a_verdict_and_a_mended_one_keeps_the_rules(output: dict
         ({"rule": "a", "key": "b..c", "min": 1, "then": "drop"}, "one dot between two"),
         ({"rule": "a", "key": "b", "pattern": "([", "then": "drop"}, "no regular expression"),
         ({"rule": "a", "key": "b", "in": [[1]], "then": "drop"}, "in[0]: is a list"),
+        ({"rule": "a", "key": "b", "in": "ISO 4218", "then": "drop"},
+         "expected a list of values, or `ISO 4217`"),
         ({"rule": "a", "charactrsMax": 1, "then": "drop"}, "did you mean `charactersMax`?"),
         ({"rule": "a", "when": {"inputPathExist": {}}, "then": "drop"},
          "contract[0].when.inputPathExist: is not known here; did you mean `inputPathExists`?"),

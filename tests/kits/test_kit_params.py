@@ -38,6 +38,16 @@ def test_a_value_that_the_kit_does_not_take_is_told_with_what_was_expected() -> 
     assert param_problems(declared, {"DATASET": ""}) == [], "not given"
 
 
+def test_a_currency_is_one_of_iso_4217() -> None:
+    plain = {"name": "CURRENCY", "choices": "ISO 4217"}
+    for declared in (params(plain), params({**plain, "expected": "a currency, as IRR"})):
+        assert param_problems(declared, {"CURRENCY": "IRR"}) == []
+    assert param_problems(declared, {"CURRENCY": "IRT"}) == [
+        ("CURRENCY", "is 'IRT'; expected a currency, as IRR")
+    ]
+    assert param_problems(params(plain), {"CURRENCY": "irr"})[0][1].endswith("one of its choices")
+
+
 def test_a_pattern_holds_for_the_whole_value() -> None:
     declared = params({"name": "A", "pattern": "[a-c]+|x(?:y|z)*"})
     assert [bool(param_problems(declared, {"A": value})) for value in ("abc", "xyz", "xq", "abc ")]\

@@ -47,9 +47,16 @@ def test_every_rule_that_stops_an_event_is_shown_by_a_fixture(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_rule_that_stops_an_event_says_why_and_where_the_vendor_says_so(name: str) -> None:
+    stops = [one for one in shipped_kits()[name].contract if one.then in ("reject", "drop")]
+    assert [one.name for one in stops if not (one.say and one.page.startswith("https://"))] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_value_of_a_param_that_is_an_example_or_a_default_has_a_place(name: str) -> None:
     for param in shipped_kits()[name].params:
         assert not param.is_required or param.example, f"{param.name} has no example"
+        assert len(param.choices) < 30 or param.expected, f"{param.name} says not what it takes"
         known = {*(param.choices or param.good_until)}
         assert {*param.good_until} <= known, f"{param.name} ends what it does not offer"
 

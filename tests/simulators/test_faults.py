@@ -80,7 +80,9 @@ def test_the_vendors_own_faults_are_the_vendors_to_answer() -> None:
         ("half", "there is no fault 'half'"),
         ("throttled**2", "expected NAME, NAME:SECONDS, NAME\\*TIMES"),
         ("every:3=", "is no step of a script"),
-        ("reset*99999", "at most 10000"),
+        ("reset*99999", "99999 steps; 1 to 10000"),
+        ("reset*0", "0 steps; 1 to 10000"),
+        ("every:2=reset*0", "0 steps; 1 to 10000"),
         ("reset*9999,reset*9999", "19998 steps; at most 10000"),
     ],
 )

@@ -17,20 +17,35 @@ import msgspec
 import msgspec.inspect as mi
 from msgspec import Struct
 
-from trunkline.catalog.conform import INVALID, Context, Place, conform, show, suggest
+from trunkline.catalog.conform import (
+    INVALID,
+    STANDS_OPEN,
+    Context,
+    Place,
+    conform,
+    show,
+    suggest,
+)
 from trunkline.catalog.playbook_text import read_playbook, report
-from trunkline.catalog.shaping_checks import LoadCode, check_shaping, unused_params
+from trunkline.catalog.shaping_checks import (
+    Kind,
+    LoadCode,
+    check_shaping,
+    connection_problems,
+    unused_params,
+)
 from trunkline.catalog.shaping_params import Shaping, given_params, takes_kit
 from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
-from trunkline.kit.destination import Channel, Destination, Settings
+from trunkline.kit.destination import Settings
 from trunkline.kit.protection import PATHS_MAX, path_problem
 from trunkline.kit.yaml_text import YamlError, read_yaml
 from trunkline.kits.kit import Kit
 from trunkline.model.snapshot import fold_name
 from trunkline.playbook.program import Problem
 
-Kinds = Mapping[str, type[Destination[Any]] | type[Channel[Any]]]
-FindKit = Callable[[str], Kit | None]
+Kinds = Mapping[str, Kind]
+FindKit = Callable[[str], "Kit | str | None"]
+"""What a kit's name means: the kit, the end of a line where none has it, or None: not judged."""
 Tree = dict[str, Any]
 
 _SLUG = re.compile(r"[a-z]{5}\Z")
@@ -58,7 +73,7 @@ def trust_code(playbook: bytes, params: Mapping[str, str]) -> Sequence[Problem]:
     return ()
 
 
-def know_no_kit(name: str) -> Kit | None:  # noqa: ARG001
+def know_no_kit(name: str) -> Kit | str | None:  # noqa: ARG001
     """Know nothing of a kit: for `apply`, which judges params by what the catalog has."""
     return None
 
@@ -293,16 +308,45 @@ def _check_shaping(
             expected = "it left out: the kit brings it"
             context.wrong(at.key("settings").key("connection"), "set", expected, "remove it")
         # What `apply` judges by what is deployed too is judged here by the file and the kit alone.
-        kit = tools.find_kit(str(settings.get("kit")))
-        if kit is not None:
-            own = destination.get("playbook")
-            shaping = Shaping(own, kit.settings_connection, given_params(settings))
-            check_params(shaping, at, context.problems, tools.load_code)
-        return
-    shaping = Shaping(destination.get("playbook"), None, given_params(settings))
+        kit = tools.find_kit(str(settings["kit"])) if settings.get("kit") else None
+        if isinstance(kit, str):  # a warning: it may be imported where the file is applied
+            context.warnings.append(at.key("settings").key("kit").says(kit))
+        if not isinstance(kit, Kit):
+            return
+        # The kit's own playbook, where the file has none, can use the params as well.
+        own = destination.get("playbook") or dict(kit.playbook)
+        shaping = Shaping(own, kit.settings_connection, given_params(settings))
+        _forgive_open_params(shaping, at, context)
+    else:
+        kit = None
+        shaping = Shaping(destination.get("playbook"), None, given_params(settings))
+    known = len(context.problems)
     check_params(shaping, at, context.problems, tools.load_code)
     params = at.key("settings").key("params")
     context.warnings += [params.key(name).says(told) for name, told in unused_params(shaping)]
+    if kit is not None and len(context.problems) == known:
+        kind = tools.kinds[str(destination["kind"])]
+        report_connection(settings, shaping, kind, at, context.problems)
+
+
+def _forgive_open_params(shaping: Shaping, at: Place, context: Context) -> None:
+    """Take back the warnings of params that a kit says are no secrets, as an account's number."""
+    params = at.key("settings").key("params")
+    known = [
+        params.key(one.name).says(STANDS_OPEN) for one in shaping.params if not one.is_sensitive
+    ]
+    context.warnings[:] = [told for told in context.warnings if told not in known]
+
+
+def report_connection(
+    settings: Mapping[str, Any], shaping: Shaping, kind: Kind, at: Place, problems: list[str]
+) -> None:
+    """Tell what keeps a kit's connection from being used with the settings of a destination."""
+    for keys, told in connection_problems(settings, shaping, kind):
+        place = at.key("settings")
+        for key in keys:
+            place = place.key(key)
+        problems.append(place.says(told))
 
 
 def check_params(shaping: Shaping, at: Place, problems: list[str], load_code: LoadCode) -> None:

@@ -28,6 +28,7 @@ from trunkline.kit.yaml_text import resolve_scalar
 SECRET_FILE_BYTES_MAX = 65_536
 SHOWN_MAX = 60
 UNFIT = "a text that does not fit"  # never the secret itself
+STANDS_OPEN = "stands in the file for all who read it; {env: NAME} keeps it out"
 
 Notes = dict[str, Any]
 
@@ -112,7 +113,7 @@ def describe(info: mi.Type) -> str:
         form = FORMATS.get(notes.get("x-format", ""))
         return describe(info.type) if form is None else form.expected
     if isinstance(info, mi.LiteralType):
-        return "one of " + ", ".join(str(word) for word in info.values)
+        return "one of " + ", ".join(str(word) for word in info.values if word != "")
     if isinstance(info, mi.IntType | mi.FloatType):
         return _describe_number(info)
     if isinstance(info, mi.UnionType):
@@ -362,9 +363,7 @@ def read_secret(value: Any, place: Place, context: Context) -> SecretText | Inva
     """Return a secret that was given as text, `{env: NAME}` or `{file: PATH}`."""
     expected = "text, {env: NAME} or {file: PATH}"
     if isinstance(value, str) and value:
-        context.warnings.append(
-            place.says("stands in the file for all who read it; {env: NAME} keeps it out")
-        )
+        context.warnings.append(place.says(STANDS_OPEN))
         return SecretText(value)
     if isinstance(value, dict) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
         ((source, name),) = cast(dict[str, Any], value).items()

@@ -26,7 +26,7 @@ from trunkline.catalog.revision_rows import digest_of, newest_kits, read_kit_con
 from trunkline.catalog.tables import DestinationRow, KitRow
 from trunkline.kit.clock import Clock, SystemClock
 from trunkline.kits.kit import Kit, kit_json, parse_kit
-from trunkline.kits.shipped import find_shipped, shipped_kits
+from trunkline.kits.shipped import find_shipped, shipped_kits, shipped_names
 from trunkline.state.home import Home
 
 SHOWN_MAX = 20  # destinations in a message
@@ -158,6 +158,11 @@ def read_kits(home: Home) -> tuple[StoredKit, ...]:
             return ()
         query = select(KitRow).where(KitRow.is_newest).order_by(KitRow.name)
         return tuple(_stored(row) for row in session.execute(query).scalars())
+
+
+def kit_names(home: Home) -> list[str]:
+    """Return the names that a destination may give, shipped or imported, sorted."""
+    return sorted({*shipped_names(), *(kit.name for kit in read_kits(home))})
 
 
 def find_kit(home: Home, name: str) -> StoredKit | None:

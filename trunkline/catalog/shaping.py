@@ -15,16 +15,14 @@ unless `kit_digest` names another content of it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 import msgspec
 from msgspec import UNSET, Struct
 from sqlalchemy.orm import Session
 
-from trunkline.catalog.check import Kinds, check_params
-from trunkline.catalog.conform import Place, suggest
+from trunkline.catalog.check import Kinds, check_params, report_connection
+from trunkline.catalog.conform import Place
 from trunkline.catalog.kit_choice import KitChoice
 from trunkline.catalog.revision_rows import (
     content_of,
@@ -38,15 +36,12 @@ from trunkline.catalog.revision_rows import (
     shaping_of,
     unknown_revision,
 )
-from trunkline.catalog.shaping_checks import LoadCode, unused_params, without_values
-from trunkline.catalog.shaping_params import Shaping, takes_kit
+from trunkline.catalog.shaping_checks import LoadCode, unknown_kit, unused_params
+from trunkline.catalog.shaping_params import takes_kit
 from trunkline.catalog.store import Stored
-from trunkline.catalog.workspace import AppSpec, DestinationSpec, Workspace, reveal
-from trunkline.kit.destination import Channel, Destination
+from trunkline.catalog.workspace import AppSpec, DestinationSpec, Workspace
 
 Tree = dict[str, Any]
-LISTED_MAX = 20  # kits in a message
-Kind = type[Destination[Any]] | type[Channel[Any]]
 NO_DESTINATION = 0  # a uid that no destination has
 
 
@@ -146,13 +141,7 @@ class _Completion:
         name = str(spec.settings.get("kit"))
         current = self._kits.current(name)
         if current is None:
-            names = self._kits.names
-            advice = suggest(name, names, "import it with `trunkline kits import`")
-            _wrong(
-                "settings.kit",
-                f"is {json.dumps(name)}, which is neither shipped nor imported; expected "
-                f"{_listed(names, 'a kit')}; {advice}",
-            )
+            _wrong("settings.kit", unknown_kit(name, self._kits.names))
         digest = spec.kit_digest or current
         if not self._kits.take(name, digest):
             _wrong(
@@ -271,30 +260,13 @@ class _Completion:
         params = place.key("settings").key("params")
         self.warnings += [params.key(name).says(told) for name, told in unused_params(shaping)]
         if len(self.problems) == known:
-            wrong = _wrong_connection(spec, shaping, self._kinds[spec.kind])
-            self.problems += [place.key("settings").key("kit").says(told) for told in wrong]
-
-
-def _wrong_connection(spec: DestinationSpec, shaping: Shaping, kind: Kind) -> list[str]:
-    """Let the kind itself judge the settings with the kit's connection in them."""
-    plain = {**reveal(spec.settings), "connection": shaping.connection or {}}
-    try:
-        kind(msgspec.convert({**plain, "params": shaping.values}, kind.settings_type))
-    except (msgspec.ValidationError, ValueError) as error:
-        told = without_values(str(error), shaping.given)
-        return [f"is {json.dumps(plain['kit'])}, which cannot be sent to: {told}"]
-    return []
+            report_connection(spec.settings, shaping, self._kinds[spec.kind], place, self.problems)
 
 
 def _deployed(known: DestinationSpec | None) -> tuple[Tree | None, int | None]:
     if known is None:
         return None, None
     return cast(Tree | None, known.playbook), known.revision
-
-
-def _listed(names: Sequence[str], what: str) -> str:
-    shown = ", ".join(names[:LISTED_MAX])
-    return f"one of {shown}" if shown else what
 
 
 def _wrong(key: str, sentence: str) -> NoReturn:

@@ -6,10 +6,16 @@ Params are held against their values, and the playbook is compiled once.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from trunkline.catalog.conform import suggest
 from trunkline.catalog.shaping_params import Shaping
+from trunkline.catalog.workspace import reveal
+from trunkline.kit.destination import Channel, Destination
 from trunkline.kits.params import Param, param_problems
 from trunkline.playbook.check import needs_code, parse_playbook, playbook_json
 from trunkline.playbook.compile import compile_playbook
@@ -18,7 +24,10 @@ from trunkline.playbook.program import Moment, PlaybookError, Problem
 LoadCode = Callable[[bytes, Mapping[str, str]], Sequence[Problem]]
 """Load a playbook that holds code, with its params, where such code runs; say what is wrong."""
 
+Kind = type[Destination[Any]] | type[Channel[Any]]
+
 SHOWN_PARAMS_MAX = 20
+SHOWN_KITS_MAX = 20
 HIDDEN_CHARACTERS_MIN = 4  # a shorter value stands in half of all words
 
 
@@ -62,6 +71,47 @@ def unused_params(shaping: Shaping) -> list[ParamProblem]:
         for name in shaping.given
         if name not in names
     ]
+
+
+def unknown_kit(name: str, names: Sequence[str]) -> str:
+    """Return the end of a line that tells of a kit which nobody has."""
+    advice = suggest(name, names, "import it with `trunkline kits import`")
+    expected = f"one of {', '.join(names[:SHOWN_KITS_MAX])}" if names else "a kit"
+    return (
+        f"is {json.dumps(name)}, which is neither shipped nor imported; expected "
+        f"{expected}; {advice}"
+    )
+
+
+def connection_problems(
+    settings: Mapping[str, Any], shaping: Shaping, kind: Kind
+) -> list[tuple[tuple[str, ...], str]]:
+    """Let a kind itself judge settings with the kit's connection in them.
+
+    Each problem is the keys below `settings` and a sentence. Where another value of one param mends
+    it, that param is named, else the kit.
+    """
+    told = _connection_fault(settings, shaping, kind)
+    if not told:
+        return []
+    for param in shaping.params:
+        value = param.default or param.example
+        if not value or param.name not in shaping.given:
+            continue
+        other = msgspec.structs.replace(shaping, given={**shaping.given, param.name: value})
+        if not _connection_fault(settings, other, kind):
+            return [(("params", param.name), f"cannot be used: {told}")]
+    kit = json.dumps(settings["kit"])
+    return [(("kit",), f"is {kit}, which cannot be sent to: {told}")]
+
+
+def _connection_fault(settings: Mapping[str, Any], shaping: Shaping, kind: Kind) -> str:
+    plain = {**reveal(settings), "connection": shaping.connection or {}, "params": shaping.values}
+    try:
+        kind(msgspec.convert(plain, kind.settings_type))
+    except (msgspec.ValidationError, ValueError) as error:
+        return without_values(str(error), shaping.given)
+    return ""
 
 
 def _missing_params(shaping: Shaping) -> list[ParamProblem]:

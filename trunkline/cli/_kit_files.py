@@ -74,6 +74,8 @@ def read_kit(path: Path) -> Kit:
     """Return the kit of a folder or a file. Raises `KitError` with all that is wrong."""
     if path.is_file():
         return parse_kit(_read_file(path), path.stem)
+    if not path.is_dir():
+        raise _fault(path, "is not there; name a kit's file, or its folder")
     files = {part: path / f"{part}.json" for part in PARTS}
     tree = {part: _read_file(file) for part, file in files.items() if file.is_file()}
     return parse_kit(tree, path.resolve().name)

@@ -127,7 +127,7 @@ def _promise_lines(facts: Facts) -> Iterator[str]:
         yield ""
         yield "A request:"
         yield ""
-        yield from (f"  {line}" for line in request_text(facts.example.request).splitlines())
+        yield from (f"  {line}" for line in request_text(facts.example).splitlines())
 
 
 def _request_lines(kit: Kit) -> Iterator[str]:
@@ -137,7 +137,9 @@ def _request_lines(kit: Kit) -> Iterator[str]:
         yield "Requests:"
     for spec in requests:
         fact = _request_fact(spec)
-        parts = [spec.encoding, f"{spec.batch_max} a request", f"auth: {fact['auth']}"]
+        parts = [spec.encoding, f"{spec.batch_max} a request"]
+        if fact["auth"] != "none":  # a key in a header or the body is a param, listed above
+            parts.append(f"auth: {fact['auth']}")
         if spec.transform is not None:
             parts.append(f"changed by its transform ({spec.transform.lang}, in the jail)")
         yield f"  {spec.name}: {spec.method} {spec.endpoint} ({'; '.join(parts)})"

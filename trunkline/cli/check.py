@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.catalog.check import read_workspace
 from trunkline.catalog.database import CatalogError
-from trunkline.catalog.kits import choose_kit
+from trunkline.catalog.kits import choose_kit, kit_names
+from trunkline.catalog.shaping_checks import unknown_kit
 from trunkline.catalog.vault import VaultError
 from trunkline.cli._frame import (
     HOME_DEFAULT,
@@ -73,11 +74,13 @@ def command(file: Path, /, *, home: HomeOption = HOME_DEFAULT, json: JsonOption 
     return 0
 
 
-def _find_kit(home: Home, name: str) -> Kit | None:
-    """Return what a kit's name means in a home, which need not exist."""
+def _find_kit(home: Home, name: str) -> Kit | str | None:
+    """Return what a kit's name means in a home, which need not exist; a sentence for no kit."""
     found = choose_kit(home, name)
+    if found is None:
+        return unknown_kit(name, kit_names(home))
     try:
-        return None if found is None else parse_kit(msgspec.json.decode(found.json))
+        return parse_kit(msgspec.json.decode(found.json))
     except KitError:
         return None  # `apply` says what is to be done about it
 

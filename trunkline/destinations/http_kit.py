@@ -118,6 +118,7 @@ class HttpKit(Destination[HttpKitSettings]):
             max([BATCH_BYTES_MAX, *(one.bytes_max for one in requests)]),
             1 if any(one.group_by for one in requests) else 0,
             filled.follow_up is not None,
+            any(one.by_device for one in requests),
         )
         self._exchanges = Exchanges(filled, settings.batch_events_max, gives_up_unknown=gives_up)
 

@@ -95,9 +95,11 @@ class PushToken(Struct, omit_defaults=True):
     platform: str = ""
 
 
-class _Addressed(Struct):
+class _Addressed(Struct, gc=False):
     token: str = ""
     type: str = ""
+    advertisingId: str = ""
+    id: str = ""
 
 
 class _Pushed(Struct):
@@ -217,15 +219,20 @@ def _read_addresses(event: bytes) -> dict[str, bytes]:
 
 
 def device_of(event: bytes) -> str:
-    """Return the device that a canonical event names, as `type:id`; "" for none."""
+    """Return the device that a canonical event names, as `type:id`; "" for none.
+
+    By its advertising id, or by its own where it has none, as phones that do not let themselves be
+    followed.
+    """
     try:
-        context = read_named(event).context
+        context = _ADDRESSES.decode(event).context
     except msgspec.DecodeError:
         return ""
     device = context.device if context else None
-    if device is None or not _is_somebody(device.advertisingId):
+    if device is None:
         return ""
-    return device_identifier(device.type, device.advertisingId).value
+    found = next((each for each in (device.advertisingId, device.id) if _is_somebody(each)), "")
+    return device_identifier(device.type, found).value if found else ""
 
 
 def device_identifier(type_: str, advertising_id: str) -> Identifier:

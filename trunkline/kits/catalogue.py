@@ -51,10 +51,11 @@ class RuleFact(Struct, frozen=True):
 
 
 class ExampleFact(Struct, frozen=True):
-    """A fixture's first events, and the first request that they make."""
+    """A fixture's first events, and the first request that they make; its body may be a form."""
 
     events: Sequence[Any]
     request: Tree
+    is_form: bool = False
 
 
 class Facts(Struct, frozen=True):
@@ -106,7 +107,10 @@ def facts_of(kit: Kit) -> Facts:
             *_follow_up(_object(connection.get("followUp"))),
         ],
         test=_test(_object(tree.get("test"))),
-        example=_example(_list(tree.get("fixtures"))),
+        example=_example(
+            _list(tree.get("fixtures")),
+            is_form=any(one.encoding == "form" for one in kit.way.requests()),
+        ),
     )
 
 
@@ -273,11 +277,11 @@ def _test(tree: Tree) -> str:
     return _text(tree, "none") or _text(tree, "proves")
 
 
-def _example(fixtures: Sequence[Any]) -> ExampleFact | None:
+def _example(fixtures: Sequence[Any], *, is_form: bool) -> ExampleFact | None:
     for fixture in map(_object, fixtures):
         requests = _list(fixture.get("requests"))
         if requests:
-            return ExampleFact(_list(fixture.get("events")), _object(requests[0]))
+            return ExampleFact(_list(fixture.get("events")), _object(requests[0]), is_form)
     return None
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 
-from trunkline.kits.catalogue import CATEGORIES, OTHER, EventFact, Facts, facts_of
+from trunkline.kits.catalogue import CATEGORIES, OTHER, EventFact, ExampleFact, Facts, facts_of
 from trunkline.kits.kit import Kit
-from trunkline.kits.params import Param
+from trunkline.kits.params import Param, choices_text
 
+FORM = "application/x-www-form-urlencoded"
+_HEADINGS = {"crm": "CRM"}
 _THEN = {
     "reject": "dead letter",
     "drop": "the event is left out",
@@ -41,7 +44,10 @@ def describe_index(kits: Sequence[Kit]) -> str:
             if fact.category == category
         ]
         if rows:
-            parts += [f"### {category.capitalize()}", table(("kit", "vendor", ""), rows)]
+            parts += [
+                f"### {_HEADINGS.get(category, category.capitalize())}",
+                table(("kit", "vendor", ""), rows),
+            ]
     return "\n\n".join([*parts, "## By event", *_by_event(facts)]) + "\n"
 
 
@@ -109,7 +115,7 @@ def need_of(param: Param) -> str:
     need = "required" if param.is_required else f"default `{param.default}`"
     need = "optional" if not param.is_required and not param.default else need
     told = [need, f"for example `{param.example}`" if param.example else "", param.expected]
-    if param.choices:
+    if param.choices and not choices_text(param):
         told.append(f"one of {', '.join(param.choices)}")
     told += [f"{value} until {day}" for value, day in param.good_until.items()]
     told.append("secret" if param.is_sensitive else "")
@@ -144,14 +150,18 @@ def _request(facts: Facts) -> Iterator[str]:
     shown: Any = facts.example.events
     yield _block("json", _pretty(shown[0] if len(shown) == 1 else shown))
     yield "The request:"
-    yield _block("http", request_text(facts.example.request))
+    yield _block("http", request_text(facts.example))
 
 
-def request_text(request: Mapping[str, Any]) -> str:
+def request_text(example: ExampleFact) -> str:
     """Return the request of a fixture as it goes over the wire, its JSON indented."""
+    request = example.request
     head = [f"{request.get('method', 'POST')} {request.get('url', '')}"]
     head += [f"{name}: {value}" for name, value in dict(request.get("headers") or {}).items()]
-    body = request.get("body")
+    body: Any = request.get("body")
+    if example.is_form and isinstance(body, dict):
+        head.append(f"Content-Type: {FORM}")
+        body = urlencode(cast("dict[str, str]", body))
     text = body if isinstance(body, str) else "" if body is None else _pretty(body)
     return "\n".join([*head, "", text]).rstrip("\n")
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct
 
+from trunkline.kits.currencies import CURRENCIES, is_currencies
 from trunkline.kits.params import fill_tree, used_params
 from trunkline.kits.patterns import full_match
 from trunkline.kits.spans import SPAN_EXPECTED, span_ms
@@ -33,7 +34,8 @@ WAYS_MAX = 30
 _WAYS = ("anyOf", "oneOf")
 _TIMES = ("olderThan", "ahead")
 _COUNTS = ("charactersMax", "itemsMax", "bytesMax")
-_TESTS = (*_COUNTS, "in", "pattern", "min", "max")
+_NAMES = ("names", "namesNot")
+_TESTS = (*_COUNTS, "in", "pattern", "min", "max", *_NAMES)
 _TEXTS = ("rule", "when", "unless", "then", "say", "page", "key", "clamp")
 _FIELDS = (*_TEXTS, *_WAYS, *_TIMES, *_TESTS)
 Ways = tuple[tuple[str, ...], ...]
@@ -54,6 +56,9 @@ class ContractRule(Struct, frozen=True):
 
     `any_of` and `one_of` are ways to name the same, each one or several paths that go together: of
     the first one at least must be there, of the second exactly one.
+
+    `names` is a pattern that every key of the object at `key` must match in full, `names_not` one
+    that none may; `leave_out` then takes the keys at fault.
     """
 
     name: str
@@ -76,12 +81,20 @@ class ContractRule(Struct, frozen=True):
     older_param: str = ""
     any_of: Ways = ()
     one_of: Ways = ()
+    names: str = ""
+    names_not: str = ""
 
     @property
     def has_test(self) -> bool:
         """Say whether it tests a value."""
         asked = (self.characters_max, self.items_max, self.bytes_max, self.among, self.low)
-        return any(one is not None for one in (*asked, self.high)) or bool(self.pattern)
+        is_patterned = bool(self.pattern) or self.is_of_names
+        return is_patterned or any(one is not None for one in (*asked, self.high))
+
+    @property
+    def is_of_names(self) -> bool:
+        """Say whether it tests the names of an object's keys."""
+        return bool(self.names or self.names_not)
 
     @property
     def reason(self) -> str:
@@ -131,6 +144,7 @@ def _read_rule(node: Node) -> ContractRule:
         _param_of(fields["olderThan"]) if "olderThan" in fields else "",
         _read_ways(fields["anyOf"]) if "anyOf" in fields else (),
         _read_ways(fields["oneOf"]) if "oneOf" in fields else (),
+        *(_read_pattern(fields[key]) if key in fields else "" for key in _NAMES),
     )
     if isinstance(node.value, dict):
         _check_key(node, rule)
@@ -180,7 +194,7 @@ def _check_then(node: Node, rule: ContractRule) -> None:
 
 def _can_cut(rule: ContractRule) -> bool:
     others = (rule.bytes_max, rule.among, rule.low, rule.high)
-    is_alone = not rule.pattern and all(one is None for one in others)
+    is_alone = not (rule.pattern or rule.is_of_names) and all(one is None for one in others)
     return is_alone and (rule.characters_max is not None or rule.items_max is not None)
 
 
@@ -294,6 +308,8 @@ def _read_clamp(node: Node) -> Clamp:
 
 
 def _read_among(node: Node) -> tuple[Any, ...]:
+    if not isinstance(node.value, list):
+        return CURRENCIES if is_currencies(node) else ()
     entries = node.entries()
     if len(entries) > VALUES_MAX:
         node.complain(f"has {len(entries)} values; at most {VALUES_MAX} are read")

@@ -7,6 +7,7 @@ breaks a rule by a value is copied, so that what others hold of it stays as it w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
@@ -16,14 +17,15 @@ from msgspec import Struct
 from trunkline.kit.destination import Mapped
 from trunkline.kit.times import format_ms, parse_time_ms
 from trunkline.kits.answers import is_same
-from trunkline.kits.contract import Clamp, ContractRule
-from trunkline.kits.paths import EVERY, Site, getter, getter_below, members, sites
+from trunkline.kits.contract import RULES_MAX, Clamp, ContractRule
+from trunkline.kits.paths import EVERY, Site, getter, getter_below, keys_of, members, sites
 from trunkline.kits.patterns import full_match
 from trunkline.model.outcome import Filtered, Rejected
 from trunkline.playbook.conditions import GROUPS, OPERATORS, number_at
 from trunkline.playbook.paths import path_parts
 
 NOTES_MAX = 50  # of one event
+NAMES_KEPT = 4096  # names of keys, of one rule
 
 Holds = Callable[[Any], bool]
 _encode = msgspec.json.Encoder().encode
@@ -259,6 +261,12 @@ def _fault(rule: ContractRule) -> Holds | None:
         tests.append(_pattern_test(rule.pattern))
     if rule.low is not None or rule.high is not None:
         tests.append(_range_test(rule.low, rule.high))
+    if rule.is_of_names:
+        tests.append(_names_test(_bad_names(rule.names, rule.names_not)))
+    return _any_of(tests)
+
+
+def _any_of(tests: Sequence[Holds]) -> Holds | None:
     if len(tests) == 1:
         return tests[0]
     return (lambda value: any(test(value) for test in tests)) if tests else None
@@ -301,6 +309,29 @@ def _range_test(low: float | None, high: float | None) -> Holds:
     return is_outside
 
 
+@lru_cache(maxsize=RULES_MAX)
+def _bad_names(names: str, names_not: str) -> Callable[[str], bool]:
+    """Return what says whether a key may not be called so.
+
+    Events repeat the names of their keys, so what was found is kept.
+    """
+    good = full_match(names) if names else None
+    bad = full_match(names_not) if names_not else None
+
+    @lru_cache(maxsize=NAMES_KEPT)
+    def is_bad(name: str) -> bool:
+        return (good is not None and not good(name)) or (bad is not None and bad(name))
+
+    return is_bad
+
+
+def _names_test(is_bad: Callable[[str], bool]) -> Holds:
+    def is_other(value: Any) -> bool:
+        return isinstance(value, dict) and any(map(is_bad, cast("dict[str, Any]", value)))
+
+    return is_other
+
+
 def _clamp(look: _Look, rule: ContractRule, clamp: Clamp) -> None:
     """Set a key to the attempt's time, where it stands there."""
     tree = look.change()
@@ -319,6 +350,9 @@ def _mend(look: _Look, rule: ContractRule, fault: Holds | None) -> None:
     """Cut or leave out the values at fault. From the end, so that positions in lists stay true."""
     tree = look.change()
     found = [site for site in sites(tree, rule.key) if fault is None or fault(site.value)]
+    if rule.is_of_names:
+        is_bad = _bad_names(rule.names, rule.names_not)
+        found = [key for site in found for key in keys_of(site) if is_bad(key.key)]
     for site in found:
         if rule.then == "cut":
             site.holder[site.key] = _cut(site, rule)

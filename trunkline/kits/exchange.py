@@ -22,6 +22,7 @@ from trunkline.kit.destination import (
 )
 from trunkline.kit.shaping import CodeSource
 from trunkline.kits.answers import OUTCOME_UNKNOWN
+from trunkline.kits.apart import set_apart
 from trunkline.kits.auth import token_request
 from trunkline.kits.draft import Draft, draft_of, finish, read_draft, sign, transform_values
 from trunkline.kits.endpoint import EndpointNeeds
@@ -111,7 +112,7 @@ class Exchanges:
                 raise ValueError(f"no event may be sent: {told}")
         parcel = self._pack(events)[0]
         made = self._requests[parcel.key.request]
-        batch = [events[p].value for p in parcel.positions]
+        batch = _values(made, events, parcel)
         draft = draft_of(made, parcel.key.headers, batch, parcel.key.url)
         request = finish(draft, made, _key(events, parcel, attempt))
         return sign(request, made, draft, attempt, "(token)")
@@ -264,7 +265,7 @@ class Exchanges:
     def _send(self, made: FilledRequest, job: Job, parcel: Parcel[Group]) -> Steps:
         """Make one request and judge its answer: one outcome for each event of the parcel."""
         events, attempt = job.events, job.attempt
-        batch = [events[position].value for position in parcel.positions]
+        batch = _values(made, events, parcel)
         try:
             draft = draft_of(made, parcel.key.headers, batch, parcel.key.url)
             if made.spec.transform is not None:
@@ -316,6 +317,14 @@ class Exchanges:
             failure.was_sent = False  # of the events nothing was
             raise
         return self._tokens.take(auth, told.status, told.after_seconds, told.body, attempt.now_ms)
+
+
+def _values(
+    made: FilledRequest, events: Sequence[Mapped], parcel: Parcel[Group]
+) -> list[dict[str, Any]]:
+    """Return what a request carries."""
+    values = [events[position].value for position in parcel.positions]
+    return set_apart(values, made.spec.apart) if made.spec.apart else values
 
 
 def _key(events: Sequence[Mapped], parcel: Parcel[Group], attempt: Attempt) -> str:

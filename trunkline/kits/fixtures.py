@@ -103,7 +103,7 @@ def fixture_params(kit: Kit, fixture: KitFixture) -> dict[str, str]:
     }
     values.update(fixture.params)
     for name in _key_params(kit):
-        if "-----BEGIN" not in values.get(name, ""):
+        if "-----END" not in values.get(name, ""):
             values[name] = _made_up_key()
     return values
 

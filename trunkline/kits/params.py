@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from trunkline.kits.currencies import CURRENCIES, is_currencies
 from trunkline.kits.patterns import full_match
 from trunkline.playbook.nodes import Node, near_miss, one_of
 
@@ -18,6 +19,7 @@ _MARK = re.compile(r"\$\$([A-Za-z0-9_]+)\$\$")
 _TEXTS = ("exampleValue", "defaultValue", "description", "expected")
 _FLAGS = ("isOptional", "isSensitive")
 _FIELDS = ("name", *_TEXTS, *_FLAGS, "pattern", "choices", "goodUntil")
+CHOICES_SHOWN = 30
 _SHOWN = 80  # characters of a value that a sentence repeats
 
 
@@ -25,8 +27,8 @@ class Param(Struct, frozen=True):
     """One param. Without a default it must be given, unless it is optional: then it is empty.
 
     A value must be one of `choices` where there are some, and match `pattern` (RE2) in full;
-    `expected` says in words what that is. `good_until` has the last day (YYYY-MM-DD) of values
-    that the vendor ends.
+    `expected` says in words what that is. `choices: ISO 4217` in a kit is every currency.
+    `good_until` has the last day (YYYY-MM-DD) of values that the vendor ends.
     """
 
     name: str
@@ -73,15 +75,19 @@ def _read_param(node: Node) -> Param:
         flags.get("isSensitive", False),
         texts.get("expected", ""),
         _read_pattern(fields["pattern"]) if "pattern" in fields else "",
-        tuple(one.scalar_text() for one in fields["choices"].entries())
-        if "choices" in fields
-        else (),
+        _read_choices(fields["choices"]) if "choices" in fields else (),
         _read_days(fields["goodUntil"]) if "goodUntil" in fields else {},
     )
     for key, value in (("exampleValue", param.example), ("defaultValue", param.default)):
         if value and (fault := _fault(param, value)):
             fields[key].complain(fault)
     return param
+
+
+def _read_choices(node: Node) -> tuple[str, ...]:
+    if not isinstance(node.value, list):
+        return CURRENCIES if is_currencies(node) else ()
+    return tuple(one.scalar_text() for one in node.entries())
 
 
 def _read_pattern(node: Node) -> str:
@@ -135,11 +141,16 @@ def _fault(param: Param, value: str) -> str:
     """Say what is wrong with a value; nothing where it is as it should be."""
     told = "has another value" if param.is_sensitive else f"is {value[:_SHOWN]!r}"
     if param.choices and value not in param.choices:
-        return f"{told}; expected {one_of(param.choices)}"
+        return f"{told}; expected {choices_text(param) or one_of(param.choices)}"
     if param.pattern and not full_match(param.pattern)(value):
         wanted = param.expected or f"a text that matches {param.pattern}"
         return f"{told}; expected {wanted}"
     return ""
+
+
+def choices_text(param: Param) -> str:
+    """Return in words what the choices are, where they are too many to be listed; else nothing."""
+    return "" if len(param.choices) <= CHOICES_SHOWN else param.expected or "one of its choices"
 
 
 def merge_params(*lists: Sequence[Param]) -> tuple[Param, ...]:

@@ -85,6 +85,13 @@ def sites(tree: Any, path: str) -> Iterator[Site]:
         yield from _below(holder, at, steps[-1])
 
 
+def keys_of(site: Site) -> Iterator[Site]:
+    """Yield the place of every key of an object, also where null stands; nothing of a list."""
+    if isinstance(site.value, dict):
+        for key, value in cast("dict[str, Any]", site.value).items():
+            yield Site(site.value, key, value, f"{site.path}.{key}")
+
+
 def _below(holder: Any, at: str, step: str) -> Iterator[Site]:
     for key, value in _members(holder, step):
         if value is not None:

@@ -20,12 +20,13 @@ BYTES_DEFAULT = 4_194_304
 HEADERS_MAX = 64
 GROUPS_MAX = 8
 Encoding = Literal["json", "form", "query"]
+ORDERS = ("user", "device")
 METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _PATH_ENCODING = "use_path_escape_encoding"
 _REQUEST_FIELDS = (
     "endpoint", "method", "headers", "batchSize", "bytesMax", "encoding", "queryEncoding",
     "transform", "basicAuth", "oauth1Auth", "oauth2Auth", "providerAuth", "requestsPerSecond",
-    "body", "groupBy",
+    "body", "groupBy", "apart", "order",
 )  # fmt: skip
 VALUE_MARK = re.compile(r"\{\{([^{}]*)\}\}")  # the path of a value of the event, in an endpoint
 _RATE_MIN, _RATE_MAX = 0.01, 10_000.0
@@ -51,7 +52,9 @@ class RequestSpec(Struct, frozen=True):
 
     `body` is the envelope, None where there is none; `requests_per_second` is how many the vendor
     takes, None where the kit does not say. `group_by` are paths of the output: a request
-    carries only events that have the same at each of them.
+    carries only events that have the same at each of them. `apart` is the path of whole numbers
+    that must differ in it; empty, nothing must. `by_device`: the vendor wants the events of a
+    device in their order, whoever used it.
     """
 
     name: str
@@ -67,6 +70,8 @@ class RequestSpec(Struct, frozen=True):
     requests_per_second: float | None = None
     body: Any = None
     group_by: tuple[str, ...] = ()
+    apart: str = ""
+    by_device: bool = False
 
 
 def read_request(node: Node, name: str) -> RequestSpec:
@@ -88,6 +93,8 @@ def read_request(node: Node, name: str) -> RequestSpec:
         _read_rate(fields["requestsPerSecond"]) if "requestsPerSecond" in fields else None,
         fields["body"].value if "body" in fields else None,
         _read_group_by(fields["groupBy"]) if "groupBy" in fields else (),
+        _read_path(fields["apart"]) if "apart" in fields else "",
+        "order" in fields and fields["order"].choice(ORDERS) == "device",
     )
     if "endpoint" in fields:
         _check_endpoint(fields["endpoint"])
@@ -105,11 +112,14 @@ def _read_group_by(node: Node) -> tuple[str, ...]:
     entries = node.entries() if isinstance(node.value, list) else [node]
     if not 1 <= len(entries) <= GROUPS_MAX:
         node.complain(f"has {len(entries)} paths; 1 to {GROUPS_MAX} are taken")
-    paths = [(entry, entry.text()) for entry in entries[:GROUPS_MAX]]
-    for entry, path in paths:
-        if not all(path.split(".")):
-            entry.complain(f"is {path[:80]!r}; expected a path of the output, as user.id")
-    return tuple(path for _, path in paths)
+    return tuple(_read_path(entry) for entry in entries[:GROUPS_MAX])
+
+
+def _read_path(node: Node) -> str:
+    path = node.text()
+    if not all(path.split(".")):
+        node.complain(f"is {path[:80]!r}; expected a path of the output, as user.id")
+    return path
 
 
 def _check_endpoint(node: Node) -> None:

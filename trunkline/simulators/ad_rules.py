@@ -126,10 +126,9 @@ def hashed(user: Mapping[str, Any], names: Iterable[str], where: str) -> Iterato
 
 def amount(value: Any, where: str, *, text: bool = False, least: float = 0.0) -> Iterator[Finding]:
     """Find an amount that is no number (or, where the vendor wants that, no text of one)."""
-    right = isinstance(value, str) if text else isinstance(value, int | float)
     if value is None:
         return
-    if not right or isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", f"{value}"):
+    if not (checks.is_number_text(value) if text else checks.is_number(value)):
         yield Finding("amount", where, f"{value!r} is no {'text of a ' if text else ''}number")
     elif float(value) < least:
         yield Finding("negative", where, f"{value} is below {least:g}")

@@ -111,9 +111,9 @@ def _steps_of(part: str, names: Collection[str]) -> list[Fault]:
     name, number, times = found.groups()
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         raise ScriptError(f"there is no fault {name!r}{meant} There are: {', '.join(names)}")
     count = int(times or 1)
-    if count > STEPS_MAX:
-        raise ScriptError(f"{part!r}: {count} steps; at most {STEPS_MAX} make a script")
+    if not 1 <= count <= STEPS_MAX:
+        raise ScriptError(f"{part!r}: {count} steps; 1 to {STEPS_MAX} make a script")
     return [Fault(name, int(number) if number else None)] * count
