@@ -74,6 +74,7 @@ def _grow(stage: Stage, plan: Plan, app: App, stored: int) -> None:
 
 
 def _level(stage: Stage, plan: Plan, app: App, yardstick: str) -> Level:
+    stage.rest(plan.drain_seconds_max)
     level = Level(stage.stored, [], [])
     for _ in range(plan.rounds):
         bare = programs.run_wrk(

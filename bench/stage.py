@@ -31,6 +31,7 @@ from trunkline.proof.nodes import RealNode
 from trunkline.reports.state import read_groups, reading
 from trunkline.state.home import Home
 from trunkline.state.inbox import SetState, append_request
+from trunkline.state.profiles import read_position, read_profiles
 
 DEV_KEY = "bench-dev-key-0123456789abcdef"
 POLL_SECONDS = 0.02
@@ -161,6 +162,18 @@ class Stage:
             if now > deadline:
                 raise NotDelivered(f"after {seconds_max:.0f} s {owes}")
             time.sleep(POLL_SECONDS)
+
+    def rest(self, seconds_max: float) -> None:
+        """Wait until the background has read all that is stored, too. Raises `NotDelivered`."""
+        deadline = time.monotonic() + seconds_max
+        while (read := self._profiled()) < self.stored:
+            if time.monotonic() > deadline:
+                raise NotDelivered(f"after {seconds_max:.0f} s the profiles are at {read}")
+            time.sleep(POLL_SECONDS)
+
+    def _profiled(self) -> int:
+        with read_profiles(self.home) as store:
+            return (read_position(store.db) if store else None) or 0
 
     def wait_stored(self, seconds_max: float) -> None:
         """Wait until the pipeline has taken all that was accepted."""
