@@ -168,6 +168,7 @@ def test_an_unknown_encoding_is_415_and_names_the_known_ones(rig: Rig) -> None:
     assert "gzip" in reply.json["message"]
 
 
+@pytest.mark.slow
 def test_bombs_are_cut_off_and_memory_stays_flat(rig: Rig) -> None:
     bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = b"\0" * 1_000_000

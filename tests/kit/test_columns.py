@@ -90,6 +90,7 @@ def test_every_value_is_in_its_column_or_in_extra(
                 assert msgspec.json.decode(shown) == value
 
 
+@pytest.mark.slow
 @given(OBJECTS)
 def test_a_bare_row_holds_all_of_it(properties: dict[str, Any]) -> None:
     row = row_of(event_of(properties))

@@ -214,6 +214,7 @@ def test_the_notes_of_an_event_are_bounded() -> None:
     assert len(notes(many, deny=["properties.*"])) == NOTES_MAX
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1), JSON), st.sampled_from(["a", "*", "a.b", "*.*"]))
 def test_there_is_a_note_where_something_was_changed_and_only_there(
     properties: dict[str, Any], path: str

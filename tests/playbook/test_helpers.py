@@ -99,6 +99,7 @@ def is_solid(value: Any) -> bool:
     return value is not None
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(LUA)), st.lists(JSON.filter(is_solid), min_size=1, max_size=3))
 def test_a_function_means_the_same_in_lua(name: str, arguments: list[Any]) -> None:
     helper = FUNCTIONS[name]
@@ -108,6 +109,7 @@ def test_a_function_means_the_same_in_lua(name: str, arguments: list[Any]) -> No
     assert LUA[name](given_, NOW) == as_lua_has_it(helper.call(*given_[:room]))
 
 
+@pytest.mark.slow
 @given(JSON.filter(is_solid))
 def test_map_means_the_same_in_lua(items: Any) -> None:
     def pick(item: Any) -> Any:

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,6 +151,7 @@ def test_each_event_of_a_batch_is_accepted_or_rejected(
         assert indexes == sorted(set(indexes))
 
 
+@pytest.mark.slow
 @given(st.lists(EVENTS, max_size=3), EVENTS)
 def test_a_bad_event_never_costs_a_good_one(bad: list[object], event: object) -> None:
     good = {"type": "page", "userId": "u", "messageId": "the good one"}
