@@ -28,7 +28,6 @@ from trunkline.desk.erasures import ErasureDesk
 from trunkline.desk.events import EventDesk
 from trunkline.desk.front import FrontDesk
 from trunkline.desk.imports import ImportDesk
-from trunkline.desk.naming import EventNaming
 from trunkline.desk.users import Users
 from trunkline.erasure.engine import Eraser
 from trunkline.forwarder.engine import Forwarder
@@ -50,6 +49,7 @@ from trunkline.kit.protocol import Protocol
 from trunkline.kit.settings import Boot
 from trunkline.kit.shaping import Workshop
 from trunkline.model.record import ACCEPTED, EVENTS
+from trunkline.naming.engine import EventNaming
 from trunkline.pipeline.engine import Pipeline
 from trunkline.profiles.engine import Profiles
 from trunkline.state.home import Home

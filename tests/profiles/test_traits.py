@@ -107,6 +107,11 @@ def test_a_push_finds_the_newest_device_of_its_user(world: ProfileWorld) -> None
         file.write_bytes(b"no database" * 1000)
     assert tokens.find(APP, "jane") is None
     assert "NotADBError" in tokens.fault
+    for file in world.home.profiles_file.parent.glob("profiles.db*"):
+        file.unlink()
+    assert tokens.find(APP, "jane") is None and tokens.fault, "asked no more until it is closed"
+    tokens.close()
+    assert tokens.find(APP, "jane") is None and not tokens.fault
 
 
 def test_at_the_same_time_the_later_one_stays(world: ProfileWorld) -> None:

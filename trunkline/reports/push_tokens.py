@@ -18,6 +18,7 @@ class PushTokens:
     """Looks devices up in the profile store. For one thread; open from the first look to `close`.
 
     A store that cannot be read is told apart from a person of whom no device is known: by `fault`.
+    It is asked no more until `close`: whoever asks for a thousand people must not wait for each.
     """
 
     def __init__(self, home: Home) -> None:
@@ -29,9 +30,11 @@ class PushTokens:
 
     def find(self, app: str, user_id: str) -> PushToken | None:
         """Return the device of a user; None where none is known, or the store cannot be read."""
+        if self.fault:
+            return None
         try:
             if not self._is_open:
-                self._is_open, self.fault = True, ""
+                self._is_open = True
                 self._store = self._opened.enter_context(read_profiles(self._home))
             profile = show_profile(self._store, app, f"userId:{user_id}") if self._store else None
         except (apsw.Error, StateVersionError, OSError) as error:
@@ -46,4 +49,4 @@ class PushTokens:
     def close(self) -> None:
         """Let go of the store, so that it may be wiped; the next look opens it again."""
         self._opened.close()
-        self._store, self._is_open = None, False
+        self._store, self._is_open, self.fault = None, False, ""

@@ -16,12 +16,12 @@ from tests.support.workspaces import apply, new_home
 from trunkline.catalog.current import load_snapshot
 from trunkline.catalog.database import CatalogError
 from trunkline.catalog.naming import DEFINITIONS_MAX, define_events
-from trunkline.desk.naming import LOOK_SECONDS, REST_SECONDS, EventNaming
 from trunkline.eventlogs.sqlite import SqliteEventLog
 from trunkline.kit.clock import FakeClock, SystemClock
 from trunkline.kit.eventlog import Record
 from trunkline.kit.rest_checks import NOT_DEFINED
 from trunkline.model.record import EVENTS, StoredEvent, encode_record
+from trunkline.naming.engine import LOOK_SECONDS, REST_SECONDS, EventNaming
 from trunkline.state.home import Home
 
 APP, OTHER, FLAGS, BLOCKS = (letter * 15 for letter in "abcd")

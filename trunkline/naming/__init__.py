@@ -1,0 +1,1 @@
+"""EVENTS → the catalog: events that senders named before anybody had defined them."""
