@@ -22,8 +22,8 @@ if os.environ.get("CI"):
 # Whole nodes, shells and clocks: these want the machine to themselves, whatever their marks say.
 ALONE = (
     "tests/catalog", "tests/cli/test_as_typed.py", "tests/cli/test_install.py", "tests/clients",
-    "tests/gateway", "tests/naming", "tests/jail/test_cost.py", "tests/path", "tests/reports", "tests/sdk",
-    "tests/state", "tests/test_",
+    "tests/gateway", "tests/jail/test_cost.py", "tests/naming", "tests/path", "tests/reports",
+    "tests/sdk", "tests/state", "tests/test_",
 )  # fmt: skip
 # The everyday loop (`make check`) stays under two minutes without these.
 SLOW = (
