@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from tests.support.raw_server import Connection, Handler, Server, serve, serve_http
 from tests.support.sending import (
@@ -30,7 +31,7 @@ def test_a_request_arrives_as_it_was_built_and_its_answer_comes_back() -> None:
             first = await send(url)
             return first, s
 
-    response, server = asyncio.run(story())
+    response, server = uvloop.run(story())
     assert (response.status, response.body) == (201, b"thanks")
     assert response.headers["x-id"] == "7, 8"
     head, body = server.requests[0]
@@ -50,7 +51,7 @@ def test_a_redirect_is_an_answer_and_never_followed(status: int) -> None:
                 response = await send(f"http://{HOST}:{server.port}/")
             return response, target.connections
 
-    response, connections = asyncio.run(story())
+    response, connections = uvloop.run(story())
     assert (response.status, connections) == (status, 0)
 
 
@@ -67,7 +68,7 @@ def test_no_proxy_of_the_environment_and_no_cookie_is_used(monkeypatch: pytest.M
             await sender.close()
             return [head.lower() for head, _ in server.requests]
 
-    first, second = asyncio.run(story())
+    first, second = uvloop.run(story())
     assert b"cookie" not in first + second
 
 
@@ -193,7 +194,7 @@ def test_retry_after_is_read_in_both_forms_and_bounded(value: str, seconds: floa
             await sender.close()
             return response.after_seconds
 
-    assert asyncio.run(story()) == seconds
+    assert uvloop.run(story()) == seconds
 
 
 def test_a_header_that_cannot_be_sent_blocks_without_showing_it() -> None:
@@ -204,7 +205,7 @@ def test_a_header_that_cannot_be_sent_blocks_without_showing_it() -> None:
     assert "hunter2" not in repr(failed) + str(failed.outcome)
 
 
-def test_connections_and_clients_are_shared_by_all_who_send_to_a_host() -> None:
+def test_connections_are_shared_by_all_who_send_to_a_host() -> None:
     async def story() -> None:
         async with serve_http() as server:
             sender = HttpSender(SystemClock(), lookup=names("127.0.0.1"))
@@ -217,10 +218,10 @@ def test_connections_and_clients_are_shared_by_all_who_send_to_a_host() -> None:
                 await asyncio.gather(*(one(i) for i in range(20)))
             assert len(server.requests) == 100
             assert server.connections <= 20
-            assert len(sender._clients) == 1  # pyright: ignore[reportPrivateUsage]
+            assert len(sender._pool) == server.connections  # pyright: ignore[reportPrivateUsage]
             await sender.close()
 
-    asyncio.run(story())
+    uvloop.run(story())
 
 
 def test_closing_ends_what_is_under_way_with_a_retry() -> None:
@@ -241,4 +242,4 @@ def test_closing_ends_what_is_under_way_with_a_retry() -> None:
                 await sending
             return caught.value
 
-    assert asyncio.run(story()).outcome == Retry("closing")
+    assert uvloop.run(story()).outcome == Retry("closing")

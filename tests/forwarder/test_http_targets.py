@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 
 import pytest
+import uvloop
 
 from tests.support.raw_server import Connection, serve, serve_http
 from tests.support.sending import (
@@ -17,8 +17,8 @@ from tests.support.sending import (
     request,
     send,
 )
-from trunkline.forwarder.clients import CONNECT_SECONDS_MAX
 from trunkline.forwarder.http import HttpSender, SendFailed
+from trunkline.forwarder.http_pool import CONNECT_SECONDS_MAX
 from trunkline.forwarder.resolver import ANSWER_SECONDS
 from trunkline.kit.clock import FakeClock, SystemClock
 from trunkline.model.outcome import Blocked, Rejected, Retry
@@ -119,7 +119,7 @@ def test_when_no_address_of_several_is_public_nothing_is_connected_to() -> None:
             assert caught.value.cause == "forbidden address"
             return server.connections
 
-    assert asyncio.run(story()) == 0
+    assert uvloop.run(story()) == 0
 
 
 def test_a_name_that_changes_its_mind_is_checked_again_before_it_is_connected_to() -> None:
@@ -141,7 +141,7 @@ def test_a_name_that_changes_its_mind_is_checked_again_before_it_is_connected_to
             await sender.close()
             assert server.connections == 1
 
-    asyncio.run(story())
+    uvloop.run(story())
 
 
 def test_the_node_wide_setting_lets_every_destination_inside() -> None:
@@ -153,7 +153,7 @@ def test_the_node_wide_setting_lets_every_destination_inside() -> None:
             await sender.close()
             return response.status
 
-    assert asyncio.run(story()) == 200
+    assert uvloop.run(story()) == 200
 
 
 def test_when_an_address_takes_no_connection_the_next_one_is_tried_and_remembered() -> None:
@@ -167,7 +167,7 @@ def test_when_an_address_takes_no_connection_the_next_one_is_tried_and_remembere
             assert sender._resolver.known(HOST) == ["127.0.0.1", "127.0.0.2"]  # pyright: ignore[reportPrivateUsage]
             await sender.close()
 
-    asyncio.run(story())
+    uvloop.run(story())
 
 
 def test_a_request_that_was_sent_is_never_sent_to_another_address_by_itself() -> None:
@@ -178,7 +178,7 @@ def test_a_request_that_was_sent_is_never_sent_to_another_address_by_itself() ->
                 await send(url, lookup=names("127.0.0.1", "127.0.0.1"))
             return server.connections
 
-    assert asyncio.run(story()) == 1
+    assert uvloop.run(story()) == 1
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ def test_an_address_that_swallows_connections_leaves_time_for_the_next() -> None
             assert caught.value.outcome == Retry("connection refused")
             return time.monotonic() - begun
 
-    assert asyncio.run(story()) == pytest.approx(CONNECT_SECONDS_MAX, abs=1.5)
+    assert uvloop.run(story()) == pytest.approx(CONNECT_SECONDS_MAX, abs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -236,4 +236,4 @@ def test_a_name_spelled_with_its_root_dot_is_pinned_too() -> None:
         async with serve_http() as server:
             return (await send(f"http://{HOST}.:{server.port}/")).status
 
-    assert asyncio.run(story()) == 200
+    assert uvloop.run(story()) == 200

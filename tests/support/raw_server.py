@@ -15,14 +15,21 @@ Handler = Callable[["Connection"], Awaitable[None]]
 class Connection:
     """One connection as the receiver sees it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self.number = number  # which of the server's connections: 1 is the first
         self.head = b""
+
+    async def read_head(self) -> None:
+        """Read the head of a request, and nothing of its body."""
+        self.head = await self._reader.readuntil(b"\r\n\r\n")
 
     async def read_request(self) -> bytes:
         """Read one request and return its body; the head is kept. `EOFError` at the end."""
-        self.head = await self._reader.readuntil(b"\r\n\r\n")
+        await self.read_head()
         for line in self.head.split(b"\r\n"):
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
@@ -65,10 +72,11 @@ async def serve(
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
+        number = server.connections
         server.asked.set()
         try:
             with contextlib.suppress(EOFError, OSError):
-                await handler(Connection(reader, writer))
+                await handler(Connection(reader, writer, number))
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 
 import pytest
+import uvloop
 
 from tests.support.raw_server import Handler, serve
 from trunkline.forwarder.http import HttpSender, SendFailed
@@ -51,7 +51,7 @@ async def send(
 
 def failure(url: str, **options: object) -> SendFailed:
     with pytest.raises(SendFailed) as caught:
-        asyncio.run(send(url, **options))  # pyright: ignore[reportArgumentType]
+        uvloop.run(send(url, **options))  # pyright: ignore[reportArgumentType]
     return caught.value
 
 
@@ -62,7 +62,7 @@ def against(handler: Handler, **options: object) -> Response:
         async with serve(handler) as server:
             return await send(f"http://{HOST}:{server.port}/hook", **options)  # pyright: ignore[reportArgumentType]
 
-    return asyncio.run(story())
+    return uvloop.run(story())
 
 
 def failure_against(handler: Handler, **options: object) -> SendFailed:

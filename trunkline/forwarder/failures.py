@@ -1,24 +1,13 @@
-"""What a request that never became an answer means: one cause of a closed set, one outcome.
-
-The HTTP client tells failures as a class and a chain of sentences. They are read here and nowhere
-else, because the sentences are its words and not a contract: what none of them matches is
-`failed`, a retry, so that a new version can make a reason vaguer but never lose an event.
-"""
+"""What a request that never became an answer means: one cause of a closed set, one outcome."""
 
 from __future__ import annotations
 
+import errno
 import socket
+import ssl
 from typing import Literal, get_args
 
-from pyreqwest.exceptions import (
-    BuilderError,
-    ClientClosedError,
-    DecodeError,
-    DetailedPyreqwestError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
-
+from trunkline.forwarder.http_connection import BadAnswer, Closed, Closing
 from trunkline.kit.destination import NoAnswer
 from trunkline.model.outcome import Blocked, Outcome, Rejected, Retry
 
@@ -42,26 +31,19 @@ Cause = Literal[
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
-# The first that is found in the client's sentences names the cause; "Connect" are those of a
-# connection that was being made, when nothing had been sent.
-_SENTENCES: tuple[tuple[str, Cause], ...] = (
-    ("Connection refused", "connection refused"),
-    ("Connection reset", "connection reset"),
-    ("Broken pipe", "connection reset"),
-    ("Connection aborted", "connection reset"),
-    ("closed before message completed", "connection closed"),
-    ("end of file before message length", "connection closed"),
-    ("unexpected end of file", "connection closed"),
-    ("unexpected EOF", "connection closed"),
-    ("without sending TLS close_notify", "connection closed"),
-    ("unreachable", "unreachable"),
-    ("No route to host", "unreachable"),
-    ("deadline has elapsed", "timeout"),
-    ("timed out", "timeout"),
+# The first that an exception is one of.
+_CAUSE_OF: tuple[tuple[type[Exception], Cause], ...] = (
+    (TimeoutError, "timeout"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (ConnectionAbortedError, "connection reset"),
+    (BrokenPipeError, "connection reset"),
+    (Closed, "connection closed"),
+    (ssl.SSLError, "connection closed"),  # one that was made: what came was cut
+    (Closing, "closing"),
+    (BadAnswer, "bad answer"),
 )
-_CONNECTING = "client error (Connect)"
-_CERTIFICATE = "invalid peer certificate"
-_TLS_PHRASES = ("received corrupt message", "received fatal alert", "peer is incompatible", "tls")
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
 class SendFailed(NoAnswer):
@@ -93,46 +75,40 @@ def rejected(cause: Cause, sentence: str) -> SendFailed:
     return SendFailed(cause, Rejected(sentence))
 
 
-def failure_of(error: PyreqwestError | TimeoutError, host: str) -> SendFailed:
-    """Return what an exception of the HTTP client means for a request to `host`."""
-    sentences = _sentences(error)
-    is_unsent = any(_CONNECTING in sentence for sentence in sentences)
-    for sentence in sentences:
-        if _CERTIFICATE in sentence:
-            why = sentence.partition(_CERTIFICATE)[2].lstrip(": ")[:200]
-            return blocked("TLS certificate", f"TLS certificate of {host} refused: {why}")
-    if isinstance(error, BuilderError):
-        return blocked("invalid request", f"no request to {host} can be made: {sentences[-1]}")
-    if isinstance(error, ClientClosedError):
-        return retry("closing")
-    return retry(_cause_of(error, sentences, is_unsent=is_unsent), is_unsent=is_unsent)
+def failure_of(error: Exception) -> SendFailed:
+    """Return what means that no answer came to a request which was sent."""
+    return retry(_cause_of(error))
+
+
+def connect_failure_of(error: Exception, host: str) -> SendFailed:
+    """Return what it means that no connection to `host` was made."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message[:200]
+        return blocked("TLS certificate", f"TLS certificate of {host} refused: {why}")
+    if isinstance(error, UnicodeError):
+        return _no_name(host)
+    cause = "TLS handshake failed" if isinstance(error, ssl.SSLError) else _cause_of(error)
+    return retry(cause, is_unsent=True)
 
 
 def lookup_failure_of(error: OSError | UnicodeError, host: str) -> SendFailed:
     """Return what a failed name lookup means: NXDOMAIN blocks, a resolver in trouble does not."""
     if isinstance(error, UnicodeError):
-        return blocked("invalid URL", f"{host[:80]!r} is no host name; correct the URL")
+        return _no_name(host)
     # EAI_NODATA: the name exists and has no address. Either way a person mends it.
     if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
         return blocked("no such host", f"{host} does not exist in DNS; correct the URL or the name")
     return retry("name lookup failed", is_unsent=True)
 
 
-def _cause_of(error: Exception, sentences: list[str], *, is_unsent: bool) -> Cause:
-    if isinstance(error, TimeoutError | RequestTimeoutError):
-        return "timeout"
-    for text, cause in _SENTENCES:
-        if any(text in sentence for sentence in sentences):
+def _no_name(host: str) -> SendFailed:
+    return blocked("invalid URL", f"{host[:80]!r} is no host name; correct the URL")
+
+
+def _cause_of(error: Exception) -> Cause:
+    for kind, cause in _CAUSE_OF:
+        if isinstance(error, kind):
             return cause
-    if isinstance(error, DecodeError):
-        return "bad answer"
-    if is_unsent and any(phrase in s for s in sentences for phrase in _TLS_PHRASES):
-        return "TLS handshake failed"
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return "unreachable"
     return "failed"
-
-
-def _sentences(error: Exception) -> list[str]:
-    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
-    # A sentence that quotes the URL is left out: an operator's URL may hold any word, or a secret.
-    said = [cause["message"] for cause in causes or () if " for url (" not in cause["message"]]
-    return said or [type(error).__name__]

@@ -2,7 +2,7 @@
 
 The life of a request:
 
-    parse the URL → resolve its name → check every address → a client pinned to one of them
+    parse the URL → resolve its name → check every address → a connection to one of them
     → send → read at most 512 KiB of the answer → Response, or SendFailed with its Outcome
 
 Nothing is followed, remembered or unpacked: no redirects, cookies, proxies, compression. One
@@ -14,31 +14,34 @@ nothing was sent.
 
 from __future__ import annotations
 
-import contextlib
-import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import cached_property, lru_cache
 from ipaddress import ip_address
 
 from msgspec import Struct
-from pyreqwest.client import Client
-from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.http import HeaderMap, Url
-from pyreqwest.request import StreamRequest
+from pyreqwest.http import Url
 
 from trunkline import __version__
 from trunkline.forwarder.addresses import public_of, refusal_sentence
-from trunkline.forwarder.clients import UNPINNED, ClientPool, Pin
 from trunkline.forwarder.failures import (
     CAUSES,
     SendFailed,
     blocked,
+    connect_failure_of,
     failure_of,
     lookup_failure_of,
     rejected,
     retry,
 )
+from trunkline.forwarder.http_connection import (
+    ANSWER_BYTES_MAX,
+    BadAnswer,
+    Closed,
+    Closing,
+    Peer,
+)
+from trunkline.forwarder.http_pool import ConnectFailed, HttpPool
 from trunkline.forwarder.resolver import Lookup, Resolver
 from trunkline.forwarder.retry_after import after_seconds
 from trunkline.kit.clock import Clock
@@ -47,34 +50,50 @@ from trunkline.telemetry.http_out import HttpOutMetrics
 
 __all__ = ["ANSWER_BYTES_MAX", "HttpSender", "SendFailed"]
 
-ANSWER_BYTES_MAX = 524_288  # a vendor that tells of 2,000 events one by one needs 250 bytes each
 URL_BYTES_MAX = 32_768
 TRIES_MAX = 4  # addresses of a host within one attempt
-_UNPINNED = (UNPINNED,)
 _PARSED_URL_BYTES_MAX = 1024  # longer ones carry an event and do not come again
+
+# The connection is ours: what would speak of it is not taken from a request.
+_OURS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")  # a method, a header's name
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # in no header's value; a tab may be
 
 
 class _Target(Struct, frozen=True):
-    """A parsed URL. `literal` is the address that its host spells, in whatever form, else ""."""
+    """A parsed URL. `literal` is the address that its host spells, in whatever form, else "".
 
-    url: Url
+    `path` goes into the request line and `authority` into `host`.
+    """
+
     host: str
     literal: str
+    port: int
+    is_tls: bool
+    path: str
+    authority: str
 
 
 class _Headers(Mapping[str, str]):
     """The headers of an answer with lower-case names, read when somebody asks for one.
 
-    Nobody does for most answers, and reading them all is 3 % of what the event loop does for a
-    request.
+    Nobody does for most answers. A name that came twice has its values joined; a value that is no
+    text is left out.
     """
 
-    def __init__(self, headers: HeaderMap) -> None:
-        self._headers = headers
-
-    def may_have(self, name: str) -> bool:
-        """Say whether one of that name came; its value may be no text."""
-        return name in self._headers
+    def __init__(self, lines: Sequence[tuple[bytes, bytes]]) -> None:
+        self._lines = lines
 
     def __getitem__(self, name: str) -> str:
         return self._read[name]
@@ -90,7 +109,15 @@ class _Headers(Mapping[str, str]):
 
     @cached_property
     def _read(self) -> dict[str, str]:
-        return _headers_of(self._headers)
+        found: dict[str, str] = {}
+        for raw_name, raw in self._lines:
+            name = raw_name.decode("latin-1").lower()
+            try:
+                value = raw.decode()
+            except UnicodeDecodeError:
+                continue
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
 
 
 class HttpSender:
@@ -113,8 +140,9 @@ class HttpSender:
         self._clock = clock
         self._allow_private = allow_private_addresses
         self._resolver = Resolver(clock, lookup)
-        self._clients = ClientPool(user_agent, trusted_pem=trusted_pem)
         self._metrics = HttpOutMetrics(CAUSES)
+        self._pool = HttpPool(trusted_pem=trusted_pem, count=self._metrics.connections)
+        self._user_agent = user_agent
 
     async def send(
         self, request: Request, *, timeout_seconds: float, allow_private: bool
@@ -125,14 +153,16 @@ class HttpSender:
         a person must mend, rejected for what lies in this request alone.
         """
         deadline = self._clock.monotonic() + timeout_seconds
+        allow_private = allow_private or self._allow_private
         try:
             target = _target_of(request.url)
-            pins = self._known_pins(target, allow_private=allow_private or self._allow_private)
-            if pins is None:
-                pins = await self._pins(
-                    target.host, timeout_seconds, allow_private=allow_private or self._allow_private
+            head = _head_of(request, target, self._user_agent)
+            addresses = self._known_addresses(target, allow_private=allow_private)
+            if addresses is None:
+                addresses = await self._addresses(
+                    target.host, timeout_seconds, allow_private=allow_private
                 )
-            response = await self._send_to_first(request, target, pins, deadline)
+            response = await self._send_to_first(head, request.body, target, addresses, deadline)
         except SendFailed as failure:
             self._metrics.failed(failure.cause)
             raise
@@ -142,24 +172,21 @@ class HttpSender:
     async def close(self) -> None:
         """Let go of every connection; requests under way fail with a retry."""
         self._resolver.close()
-        await self._clients.close()
-        self._metrics.clients(0)
+        await self._pool.close()
         self._metrics.close()
 
-    def _known_pins(self, target: _Target, *, allow_private: bool) -> Sequence[Pin] | None:
+    def _known_addresses(self, target: _Target, *, allow_private: bool) -> Sequence[str] | None:
         """Return where the target may be connected to; None where its name must be looked up."""
         if target.literal:
-            if not allow_private:
-                _check([target.literal], target.host, allow_private=False)
-            return _UNPINNED
+            return _check([target.literal], target.host, allow_private=allow_private)
         addresses = self._resolver.known(target.host)
         if addresses is None:
             return None
-        return _pins_of(addresses, target.host, allow_private=allow_private)
+        return _check(addresses, target.host, allow_private=allow_private)
 
-    async def _pins(
+    async def _addresses(
         self, host: str, timeout_seconds: float, *, allow_private: bool
-    ) -> Sequence[Pin]:
+    ) -> Sequence[str]:
         """Look a name up and return where it may be connected to, the best first; at least one."""
         try:
             addresses = await self._resolver.resolve(host, timeout_seconds)
@@ -167,74 +194,74 @@ class HttpSender:
             raise retry("timeout", is_unsent=True) from error
         except (OSError, UnicodeError) as error:
             raise lookup_failure_of(error, host) from error
-        return _pins_of(addresses, host, allow_private=allow_private)
+        return _check(addresses, host, allow_private=allow_private)
 
     async def _send_to_first(
-        self, request: Request, target: _Target, pins: Sequence[Pin], deadline: float
+        self, head: bytes, body: bytes, target: _Target, addresses: Sequence[str], deadline: float
     ) -> Response:
         """Send to the first address that takes a connection."""
         last: SendFailed | None = None
-        for pin in pins:
+        for address in addresses[:TRIES_MAX]:
             left_seconds = deadline - self._clock.monotonic()
             if left_seconds <= 0:
                 break
+            peer = Peer(target.host, address, target.port, target.is_tls)
             try:
-                return await self._send_to(request, target, pin, left_seconds)
+                return await self._send_to(head, body, peer, left_seconds)
             except SendFailed as failure:
                 last = failure
                 if failure.is_unsent or failure.cause == "timeout":
-                    self._resolver.demote(pin.host, pin.address)
+                    self._resolver.demote(target.host, address)
                 if not failure.is_unsent:
                     raise
         raise last or retry("timeout", is_unsent=True)
 
     async def _send_to(
-        self, request: Request, target: _Target, pin: Pin, timeout_seconds: float
+        self, head: bytes, body: bytes, peer: Peer, timeout_seconds: float
     ) -> Response:
-        client = self._clients.ready(pin) or await self._clients.take(pin)
         try:
-            # Streamed, and left when we have enough: the rest of a huge answer is never received.
-            async with _build(client, request, target.url, timeout_seconds) as answer:
-                body = await answer.body_reader.read(ANSWER_BYTES_MAX)
-                headers = _Headers(answer.headers)
-                return Response(
-                    answer.status, headers, bytes(body or b""), self._after_seconds(headers)
-                )
-        except (PyreqwestError, TimeoutError) as error:
-            raise failure_of(error, target.host) from error
-        finally:
-            self._clients.release(pin)
-            self._metrics.clients(len(self._clients))
-
-    def _after_seconds(self, headers: _Headers) -> float:
-        if not headers.may_have("retry-after"):
-            return 0.0
-        return after_seconds(headers.get("retry-after"), self._clock.now_ms())
+            status, lines, content = await self._pool.send(peer, head, body, timeout_seconds)
+        except ConnectFailed as error:
+            raise connect_failure_of(error.cause, peer.host) from error
+        except (OSError, BadAnswer, Closed, Closing) as error:  # a time-out is an OSError, too
+            raise failure_of(error) from error
+        headers = _Headers(lines)
+        if not any(name.lower() == b"retry-after" for name, _ in lines):
+            return Response(status, headers, content)
+        seconds = after_seconds(headers.get("retry-after"), self._clock.now_ms())
+        return Response(status, headers, content, seconds)
 
 
-def _build(client: Client, request: Request, url: Url, timeout_seconds: float) -> StreamRequest:
-    try:
-        builder = (
-            client.request(request.method, url)
-            .headers(request.headers)
-            .timeout(_timeout_of(math.ceil(100 * timeout_seconds)))
-        )
-    except ValueError as error:  # its sentence may quote a header, and a header a secret
-        raise blocked("invalid request", "its method or a header is not valid") from error
-    if request.body:
-        builder = builder.body_bytes(request.body)
-    return builder.build_streamed()
+def _head_of(request: Request, target: _Target, user_agent: str) -> bytes:
+    """Return the request line and headers. Raises `SendFailed` for what cannot be sent."""
+    if not _TOKEN.fullmatch(request.method):
+        raise blocked("invalid request", "its method is not valid")
+    given = _lines_of(request.headers)
+    lines = [f"{request.method} {target.path} HTTP/1.1", *given.values()]
+    if "host" not in given:
+        lines.append(f"host: {target.authority}")
+    if "user-agent" not in given:
+        lines.append(f"user-agent: {user_agent}")
+    if "accept" not in given:
+        lines.append("accept: */*")
+    if request.body or request.method not in ("GET", "HEAD"):
+        lines.append(f"content-length: {len(request.body)}")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("utf-8", "replace")
 
 
-@lru_cache(maxsize=16_384)
-def _timeout_of(hundredths: int) -> timedelta:
-    """Return a time that most requests have in common: to make it takes 3 % of the event loop."""
-    return timedelta(seconds=hundredths / 100)
-
-
-def _pins_of(addresses: Sequence[str], host: str, *, allow_private: bool) -> Sequence[Pin]:
-    checked = _check(addresses, host, allow_private=allow_private)
-    return [Pin(host, address) for address in checked[:TRIES_MAX]]
+def _lines_of(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers that are sent, by their lower-case name."""
+    lines: dict[str, str] = {}
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+            # No word of which: its value may be a secret, and so may what is no name.
+            raise blocked("invalid request", "a header of it is not valid")
+        lower = name.lower()
+        if lower not in _OURS:
+            line = f"{name}: {value}"
+            lines[lower] = f"{lines[lower]}\r\n{line}" if lower in lines else line
+    return lines
 
 
 def _check(addresses: Sequence[str], host: str, *, allow_private: bool) -> Sequence[str]:
@@ -262,12 +289,20 @@ def _target_of(url: str) -> _Target:
 def _parse(url: str) -> _Target:
     """Parse a URL the way it will be connected to, so `0x7f.1` and `2130706433` are 127.0.0.1."""
     parsed = Url(url)
-    host = parsed.host_str
-    if parsed.scheme not in ("http", "https") or not host:
+    host, port = parsed.host_str, parsed.port_or_known_default
+    if parsed.scheme not in ("http", "https") or not host or not port:
         raise ValueError("it must start with http:// or https:// and name a host")
     if parsed.username or parsed.password:
         raise ValueError("it holds a user name or password; send an Authorization header instead")
-    return _Target(parsed, host, _literal_of(host))
+    query = parsed.query_string
+    return _Target(
+        host=host,
+        literal=_literal_of(host),
+        port=port,
+        is_tls=parsed.scheme == "https",
+        path=parsed.path if query is None else f"{parsed.path}?{query}",
+        authority=host if parsed.port is None else f"{host}:{parsed.port}",
+    )
 
 
 def _literal_of(host: str) -> str:
@@ -275,23 +310,3 @@ def _literal_of(host: str) -> str:
         return str(ip_address(host.strip("[]")))
     except ValueError:
         return ""
-
-
-def _headers_of(headers: HeaderMap) -> dict[str, str]:
-    """Return the headers with lower-case names; a name that came twice has its values joined."""
-    found: dict[str, str] = {}
-    try:
-        for name, value in headers.items():
-            found[name] = f"{found[name]}, {value}" if name in found else value
-    except ValueError:
-        return _text_headers_of(headers)
-    return found
-
-
-def _text_headers_of(headers: HeaderMap) -> dict[str, str]:
-    """Return the headers whose values are text, where one is not."""
-    found: dict[str, str] = {}
-    for name in headers:
-        with contextlib.suppress(ValueError):
-            found[name] = ", ".join(headers.getall(name))
-    return found

@@ -21,9 +21,9 @@ _FAILURES = counter(
     "Requests to destinations that got no answer, by cause.",
     ("cause",),
 )
-_CLIENTS = gauge(
-    "trunkline_forwarder_http_clients",
-    "HTTP clients kept open; one for each host and address that is sent to.",
+_CONNECTIONS = gauge(
+    "trunkline_forwarder_http_connections",
+    "Connections to destinations over HTTP, idle ones among them.",
 )
 _BY_CLASS = tuple(_ANSWERS.labels(f"{digit}xx") for digit in range(1, 10))
 TELL_SECONDS = 1.0
@@ -44,7 +44,6 @@ class HttpOutMetrics:
 
     def __init__(self, causes: Sequence[str]) -> None:
         self._failures = {cause: _FAILURES.labels(cause) for cause in causes}
-        self._clients = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def answered(self, status: int) -> None:
@@ -67,8 +66,6 @@ class HttpOutMetrics:
         """A request got no answer."""
         self._failures[cause].inc()
 
-    def clients(self, count: int) -> None:
-        """The pool has so many clients now; told after every request, written when it changed."""
-        if count != self._clients:
-            self._clients = count
-            _CLIENTS.set(count)
+    def connections(self, count: int) -> None:
+        """So many connections there are now."""
+        _CONNECTIONS.set(count)
