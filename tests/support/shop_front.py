@@ -84,22 +84,29 @@ class ShopFront:
             asked.send_header("Content-Length", "0")
             asked.end_headers()
             return
+        answer, data = self.ask_node(asked, body)
+        if asked.command == "POST":
+            self._wait_while_held()
+        self.answer(asked, answer, data)
+
+    def ask_node(
+        self, asked: BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Return what the node answers. Raises `OSError`, `HTTPException` where it is away."""
         headers = {k: v for k, v in asked.headers.items() if k.lower() not in HOP_HEADERS}
         headers |= {"X-Forwarded-For": CALLER, "X-Forwarded-Proto": "https"}
         node = http.client.HTTPConnection("127.0.0.1", self._node_port, timeout=TIMEOUT_SECONDS)
         try:
             node.request(asked.command, asked.path.removeprefix(PREFIX), body, headers)
             answer = node.getresponse()
-            data = answer.read()
+            return answer, answer.read()
         finally:
             node.close()
-        if asked.command == "POST":
-            self._wait_while_held()
-        self._answer(asked, answer, data)
 
-    def _answer(
+    def answer(
         self, asked: BaseHTTPRequestHandler, answer: http.client.HTTPResponse, data: bytes
     ) -> None:
+        """Give the page the node's answer."""
         try:
             asked.send_response(answer.status)
             for name, value in answer.getheaders():

@@ -53,6 +53,11 @@ class Visit {
     return this.requests.filter((each) => each.method === 'POST')
   }
 
+  /* The answers to the requests whose address holds this text. */
+  statuses (path) {
+    return this.requests.filter((each) => each.url.includes(path)).map((each) => each.status)
+  }
+
   async until (isTrue, what) {
     const end = Date.now() + PATIENCE_MS
     while (!await isTrue()) {
@@ -109,8 +114,8 @@ async function tell (browser, story) {
   }
 }
 
-/* Tell the stories of STORIES one after the other, and say what was seen and sent. */
-export async function tellStories (stories) {
+/* Tell the stories of STORIES one after the other, or all at once, and say what was seen and sent. */
+export async function tellStories (stories, { areTogether = false } = {}) {
   const browser = await chromium.launch({
     executablePath: BROWSER,
     args: [
@@ -119,7 +124,10 @@ export async function tellStories (stories) {
     ]
   })
   const told = { version: browser.version(), stories: {} }
-  for (const name of STORIES.split(' ')) told.stories[name] = await tell(browser, stories[name])
+  const tellOne = async (name) => { told.stories[name] = await tell(browser, stories[name]) }
+  const names = STORIES.split(' ')
+  if (areTogether) await Promise.all(names.map(tellOne))
+  else for (const name of names) await tellOne(name)
   await browser.close()
   writeFileSync(STORY_REPORT, JSON.stringify(told))
 }
