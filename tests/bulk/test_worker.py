@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.bulk_stage import SHOP, SNAPSHOT, track
+from tests.support.bulk_stage import LONG_AGO_MS, SHOP, SNAPSHOT, track
 from trunkline.bulk import importing, worker
 from trunkline.bulk.importing import open_partition
 from trunkline.bulk.worker import ImportWorker
@@ -26,10 +26,12 @@ from trunkline.eventlogs.sqlite import SqliteEventLog
 from trunkline.kit.clock import Clock, FakeClock, SystemClock
 from trunkline.kit.desk import ImportAsked, ImportOrdered, Reply
 from trunkline.kit.import_terms import ImportTerms
+from trunkline.kit.settings import PipelineSettings
 from trunkline.model.record import ACCEPTED, AcceptedEvent, decode_accepted
 from trunkline.model.snapshot import Snapshot
 from trunkline.node import protocol_shelf
-from trunkline.reports.imports import QUIET_MS, state_of
+from trunkline.pipeline.engine import Pipeline
+from trunkline.reports.imports import QUIET_MS, state_of, tell_import
 from trunkline.state.db import open_writer
 from trunkline.state.home import Home
 from trunkline.state.imports import MIGRATIONS, ImportRow, open_imports
@@ -78,6 +80,8 @@ class Stage:
         reply = self.ask(job)
         assert reply.outcome == "found"
         value: dict[str, Any] = json.loads(reply.value)
+        # At any moment: a line of these tests is one event or person, or rejected.
+        assert value["lines"] == value["stored"] + value["duplicate"] + value["rejected"]
         return value
 
     def worker(self) -> ImportWorker:
@@ -107,9 +111,30 @@ class Stage:
             assert not thread.is_alive()
 
     def work(self, *jobs: str) -> None:
-        """Let the worker work until these imports are over."""
-        over = ("done", "failed")
-        self.work_until(lambda: all(self.told(job)["state"] in over for job in jobs), "all over")
+        """Let the worker work until these imports are over, and the pipeline judge them."""
+
+        def is_over(job: str) -> bool:
+            told = self.told(job)
+            return told["done"] is not None or told["state"] == "failed"
+
+        self.work_until(lambda: all(is_over(job) for job in jobs), "all over")
+        self.judge()
+
+    def judge(self) -> None:
+        """Let the pipeline take up what lies in ACCEPTED."""
+        pipeline = Pipeline(
+            log=self.log,
+            protocols=protocol_shelf(),
+            snapshot=lambda: self.snapshot,
+            home=self.home,
+            settings=PipelineSettings(),
+            keep_days=7.0,
+            clock=self.clock,
+        )
+        with closing(pipeline):
+            pipeline.recover()
+            while pipeline.step():
+                pass
 
     def stored(self) -> list[AcceptedEvent]:
         """Return what lies in ACCEPTED."""
@@ -144,7 +169,8 @@ def test_a_file_is_taken_in_and_then_removed(stage: Stage) -> None:
     job = stage.taken(gzip.compress(lines(95) + b"no event\n"))
     told = stage.told(job)
     assert (told["state"], told["lines"], told["kind"]) == ("waiting", 0, "events")
-    assert told["duplicate"] is told["secondsLeft"] is told["problem"] is None
+    assert (told["duplicate"], told["judged"]) == (0, False)
+    assert told["secondsLeft"] is told["problem"] is None
     assert stage.names() == [".spool"]
     stage.work(job)
     told = stage.told(job)
@@ -158,6 +184,65 @@ def test_a_file_is_taken_in_and_then_removed(stage: Stage) -> None:
     assert stage.names() == [".rejects.ndjson"]
     kept = stage.ask(job, rejects=True)
     assert kept.file is not None and json.loads(kept.file.read_bytes())["row"] == "no event"
+
+
+def named(first: int, end: int) -> bytes:
+    events = [track(n, messageId=f"m-{n}") for n in range(first, end)]
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_stored_is_what_was_new_and_is_final_once_all_of_it_was_judged(stage: Stage) -> None:
+    first = stage.taken(named(0, 30))
+    stage.work(first)
+    told = stage.told(first)
+    assert (told["stored"], told["duplicate"], told["judged"]) == (30, 0, True)
+    # 15 of it known, 5 twice in the file itself, 10 new, and one no event.
+    later = stage.taken(named(15, 40) + named(35, 40) + b"no event\n")
+    stage.work_until(lambda: stage.told(later)["done"] is not None, "it lies in the log")
+    told = stage.told(later)
+    assert (told["lines"], told["stored"], told["duplicate"], told["rejected"]) == (31, 30, 0, 1)
+    assert (told["state"], told["judged"]) == ("running", False)
+    stage.judge()
+    told = stage.told(later)
+    assert (told["lines"], told["stored"], told["duplicate"], told["rejected"]) == (31, 10, 20, 1)
+    assert (told["state"], told["judged"]) == ("done", True)
+    stage.work_until(lambda: noted(stage, later) == 20, "the worker notes what it came to")
+    assert stage.told(later) == told
+
+
+def noted(stage: Stage, job: str) -> int:
+    with open_imports(stage.home) as imports:
+        row = imports.get(job)
+        assert row is not None
+        return row.duplicates
+
+
+def test_a_file_that_breaks_off_is_counted_as_far_as_it_went(stage: Stage) -> None:
+    stage.work(stage.taken(named(0, 200)))
+    # The end of a gzip file is missing, as of a download that was cut.
+    job = stage.taken(gzip.compress(named(100, 400), 0)[:-40])
+    stage.work(job)
+    told = stage.told(job)
+    assert (told["state"], told["judged"], told["duplicate"]) == ("failed", True, 100)
+    assert told["stored"] > 40  # what stands less than 16 KiB before the cut was not taken
+    assert len(stage.stored()) == 200 + told["lines"]
+
+
+def test_a_body_of_several_messages_is_one_line_and_as_many_events(stage: Stage) -> None:
+    def body(*ids: str) -> bytes:
+        messages = [
+            {"type": "action", "id": id_, "time": LONG_AGO_MS, "name": "taqsq"} for id_ in ids
+        ]
+        return json.dumps({"customUserId": "u-1", "messages": messages}).encode() + b"\n"
+
+    job = stage.taken(body("a", "b", "c") + body("c", "d"))
+    stage.work_until(lambda: len(stage.stored()) == 5, "both bodies")
+    stage.judge()
+    with open_imports(stage.home) as imports:
+        row = imports.get(job)
+    assert row is not None
+    told = tell_import(stage.home, row, stage.clock.now_ms())
+    assert (told.lines, told.stored, told.duplicate, told.rejected) == (2, 4, 1, 0)
 
 
 def test_the_same_file_is_one_import_and_other_terms_are_another(stage: Stage) -> None:
@@ -220,6 +305,7 @@ def test_users_in_columns_become_identify(stage: Stage) -> None:
         (gzip.compress(lines(50))[:-400], EVENTS, "the file cannot be read past line "),
         (b"a,a\n1,2\n", ImportTerms("csv", True, {}, {}), "names the column 'a' twice"),
         (b"x,y\n1,2\n", ImportTerms("csv", True, {}, {}), "no column fills userId"),
+        (b"user_id\n1\n", ImportTerms("csv", True, {}, {}), "give the parameter set=event=Name;"),
         (b"x\n1\n", ImportTerms("csv", True, {"z": "userId"}, {}), "no column 'z'"),
         (b"x\n1\n", ImportTerms("csv", True, {}, {}, "users"), "no column fills one of customUser"),
     ],

@@ -41,8 +41,11 @@ def run(capsys: Capture, *arguments: str, code: int = 0) -> str:
 def say(capsys: Capture, *arguments: str, code: int = 0) -> dict[str, Any]:
     outcomes = json.loads(run(capsys, *arguments, "--json", code=code))
     (outcome,) = outcomes["files"]
-    for count in ("lines", "accepted", "stored", "duplicate", "rejected"):
+    for count in ("lines", "accepted", "stored", "duplicate", "judged", "rejected"):
         assert outcomes[count] == outcome[count]
+    assert outcome["lines"] == outcome["accepted"] + outcome["rejected"]
+    if outcome["importId"]:  # no dry run
+        assert outcome["accepted"] == outcome["stored"] + outcome["duplicate"]
     return outcome
 
 
@@ -52,7 +55,8 @@ def test_a_good_file_ends_with_0_and_a_second_run_does_nothing(capsys: Capture) 
     assert said["rejectsFile"] is None
     again = run(capsys, "good.ndjson")
     assert "nothing was done now (--again takes it again)" in again
-    assert "20 events accepted" in again
+    assert "20 events stored, 0 rejected" in again
+    assert again.count("which of them are duplicates is judged by the node") == 1
 
 
 def test_rejected_lines_end_with_3_and_stand_in_a_file(capsys: Capture, folder: Path) -> None:
@@ -80,7 +84,8 @@ def test_json_adds_up_what_several_files_came_to(capsys: Capture) -> None:
     files = ["good.ndjson", "mixed.ndjson"]
     said = json.loads(run(capsys, *files, "--json", code=3))
     counts = ("lines", "accepted", "stored", "duplicate", "rejected")
-    assert [said[count] for count in counts] == [41, 40, 40, None, 1]  # no node has judged them
+    assert [said[count] for count in counts] == [41, 40, 40, 0, 1]
+    assert said["judged"] is False  # no node has
     assert [(each["file"], each["stored"]) for each in said["files"]] == [
         ("good.ndjson", 20), ("mixed.ndjson", 20),
     ]  # fmt: skip
@@ -154,7 +159,7 @@ def test_the_last_imports_are_listed(capsys: Capture, folder: Path) -> None:
     assert main(["import", "--list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [each["state"] for each in listed] == ["done", "done"]
-    assert listed[0]["duplicate"] is None  # no node has judged them
+    assert (listed[0]["duplicate"], listed[0]["judged"]) == (0, False)  # no node has judged them
 
 
 def test_a_file_that_changed_is_another_import(capsys: Capture, folder: Path) -> None:

@@ -29,6 +29,7 @@ PACE_SECONDS = 240.0  # for 200,000 rows on a busy machine
 GROWTH_MB_MAX = 60.0
 HEADERS = {"X-Application-Id": APP, "X-API-Key": KEY}
 GZIP = {**HEADERS, "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+LINES = {**HEADERS, "Content-Type": "application/x-ndjson"}
 CSV = {**HEADERS, "Content-Type": "text/csv"}
 
 
@@ -80,6 +81,9 @@ class Stage(WholeNode):
         reply = self.request("GET", f"/v1/bulk/{job}", headers=HEADERS)
         assert reply.status == 200, reply
         value: dict[str, Any] = reply.json
+        if job:  # at any moment, whatever was killed
+            assert value["lines"] == value["stored"] + value["duplicate"] + value["rejected"]
+            assert value["judged"] == (value["state"] == "done")
         return value
 
     def until_done(self, job: str, seconds: float) -> dict[str, Any]:
@@ -88,7 +92,7 @@ class Stage(WholeNode):
         def is_done() -> bool:
             told = self.told(job)
             assert told["state"] != "failed", told
-            return told["state"] == "done" and told["duplicate"] is not None
+            return told["state"] == "done"
 
         self.until(is_done, f"{job} is through", seconds)
         self.until(self.is_taken_up, "all of it is in EVENTS", seconds)
@@ -187,6 +191,19 @@ def test_a_large_file_comes_in_while_events_flow_through_kills(stage: Stage) -> 
     # The same file again is the same import.
     assert stage.taken("kind=events", GZIP, pieces(ROWS)) == job
     assert stage.spooled() == [] and stage.appended() == ROWS
+
+
+def test_what_was_known_is_told_apart_from_what_was_stored(stage: Stage) -> None:
+    stage.node.start()
+    events = [json.dumps(track(n, messageId=f"m-{n}")).encode() + b"\n" for n in range(900)]
+    first = stage.until_done(stage.taken("kind=events", LINES, iter(events[:600])), PACE_SECONDS)
+    assert (first["lines"], first["stored"], first["duplicate"]) == (600, 600, 0)
+    more = [*events[400:], *events[800:], b"no event\n"]
+    job = stage.taken("kind=events", LINES, iter(more))
+    told = stage.until_done(job, PACE_SECONDS)
+    counts = [told[name] for name in ("lines", "stored", "duplicate", "rejected")]
+    assert counts == [601, 300, 300, 1]
+    assert sum(1 for _ in stage.stored()) == 900
 
 
 def check_stored(stage: Stage, job: str, living: Living) -> None:

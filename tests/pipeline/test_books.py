@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.pipeline_world import NOW_MS, World, event, make_app, make_snapshot, refusal
 from trunkline.eventlogs.memory import MemoryEventLog
 from trunkline.kit.clock import FakeClock
 from trunkline.kit.settings import PipelineSettings
-from trunkline.model.record import ACCEPTED
+from trunkline.model.record import ACCEPTED, AcceptedEvent
 from trunkline.pipeline import books
-from trunkline.state.db import open_reader
+from trunkline.reports.imports import COUNTED_DAYS, PARTITION
+from trunkline.state.db import open_reader, open_writer
+from trunkline.state.pipeline import MIGRATIONS
 
 DAY_MS = 86_400_000
 DAY_SECONDS = 86_400
@@ -76,6 +80,54 @@ def test_twins_go_after_seven_days_and_past_their_limit(
     world.pipeline.sync()
     assert world.rows("SELECT at_ms FROM twin") == []
     assert world.check_ledger()["duplicate"] == 8
+
+
+def imported(message_id: str, name: str, line: int) -> AcceptedEvent:
+    return msgspec.structs.replace(event(message_id), request_id=f"{name}:{line}")
+
+
+def test_an_import_keeps_how_many_it_repeated_longer_than_its_twins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "TWINS_MAX", 5)
+    world.accept(event("m1"), event("m1"))  # a request's own twin is no import's
+    first = [imported("m1", "import-1", n) for n in range(20)]
+    world.accept(*first, imported("m1", "import-2", 1), partition=PARTITION)
+    world.accept(imported("m1", "resent", 1), partition=PARTITION + 1)
+    world.drain()
+    world.pipeline.sync()
+    assert len(world.rows("SELECT 1 FROM twin")) == 5
+    counts = "SELECT name, count FROM import_twin ORDER BY name"
+    assert world.rows(counts) == [("import-1", 20), ("import-2", 1)]
+    world.restart()
+    world.clock.pause(8 * DAY_SECONDS)
+    later = msgspec.structs.replace(imported("m1", "import-2", 2), received_ms=NOW_MS + DAY_MS)
+    world.accept(later, partition=PARTITION)
+    world.drain()
+    world.pipeline.sync()
+    assert world.rows(counts) == [("import-1", 20), ("import-2", 2)]
+    world.clock.pause((COUNTED_DAYS - 8) * DAY_SECONDS + 1)
+    world.accept(refusal())
+    world.drain()
+    world.pipeline.sync()
+    assert world.rows(counts) == [("import-2", 2)]
+
+
+def test_the_twins_of_an_older_version_are_counted_for_their_imports(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.db"
+    with closing(open_writer(file, MIGRATIONS[:2])) as db:
+        db.executemany(
+            "INSERT INTO twin (app, message_id, at_ms, request_id, partition, offset)"
+            " VALUES ('a', 'm', ?, ?, ?, ?)",
+            [
+                (7, "import-1:3", PARTITION, 1), (9, "import-1:4", PARTITION, 2),
+                (8, "import-2:1", PARTITION, 3), (8, "plain", PARTITION, 4),
+                (8, "import-1:5", PARTITION + 1, 1), (8, "r:1", 0, 1),
+            ],
+        )  # fmt: skip
+    with closing(open_writer(file, MIGRATIONS)) as db:
+        found = list(db.execute("SELECT * FROM import_twin ORDER BY name"))
+    assert found == [("import-1", 2, 9), ("import-2", 1, 8)]
 
 
 def test_counts_go_after_their_days(world: World) -> None:

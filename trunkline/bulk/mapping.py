@@ -54,8 +54,11 @@ class ColumnMap(Struct, frozen=True):
     constants: tuple[tuple[tuple[str, ...], str], ...] = ()
     fields: RowFields = EVENT_FIELDS
 
-    def find_gaps(self) -> list[str]:
-        """Return what no row could do without and nothing fills, in sentences."""
+    def find_gaps(self, setting: str = '--set event="Name"') -> list[str]:
+        """Return what no row could do without and nothing fills, in sentences.
+
+        `setting` is how whoever reads them gives all rows one event.
+        """
         filled = {target.path[0] for target in self.targets if target.path}
         filled |= {path[0] for path, _ in self.constants}
         if self.fields is USER_FIELDS:
@@ -64,7 +67,7 @@ class ColumnMap(Struct, frozen=True):
         if not filled & {"userId", "anonymousId"}:
             gaps.append("no column fills userId or anonymousId")
         if not filled & {"event", "type"}:
-            gaps.append('no column fills event; where all are one event, give --set event="Name"')
+            gaps.append(f"no column fills event; where all are one event, give {setting}")
         return gaps
 
 

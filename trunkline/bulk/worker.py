@@ -34,7 +34,7 @@ from trunkline.kit.eventlog import EventLog
 from trunkline.kit.import_terms import FIELDS, ImportTerms, MappingError
 from trunkline.kit.protocol import Protocol
 from trunkline.model.snapshot import App, Snapshot
-from trunkline.reports.imports import count_duplicates, rejects_file
+from trunkline.reports.imports import COUNTED_DAYS, count_known, rejects_file
 from trunkline.state.home import Home
 from trunkline.state.imports import ImportRow, Imports, open_imports
 from trunkline.state.spool import sweep
@@ -48,7 +48,6 @@ TRIES_MAX = 5  # in a row that ended with a defect; then the import fails
 REJECTS_DAYS = 30.0
 REJECT_BYTES_MAX = 67_108_864  # of one import; what is above is counted only
 _DAY_MS = 86_400_000
-_COUNTED_DAYS = 7  # for so long the pipeline keeps its duplicates
 _COUNTED_MAX = 20  # imports whose duplicates are looked for in one turn
 _MAPPING_CHARS_MAX = 65_536
 _DEFECT = "a defect on our side ended it again and again; its reason is in the node's log"
@@ -215,10 +214,10 @@ class ImportWorker:
     def _keep_house(self, imports: Imports) -> None:
         """Count the duplicates of what is through; now and then remove what nobody needs."""
         now_ms = self._clock.now_ms()
-        for row in imports.uncounted(now_ms - _COUNTED_DAYS * _DAY_MS, _COUNTED_MAX):
-            found = count_duplicates(self._home, row)
-            if found is not None:
-                imports.note_duplicates(row.name, found)
+        for row in imports.uncounted(now_ms - COUNTED_DAYS * _DAY_MS, _COUNTED_MAX):
+            known = count_known(self._home, row)
+            if known.is_all:
+                imports.note_duplicates(row.name, known.duplicates)
         if self._clock.monotonic() >= self._sweep_at:
             self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
             self._sweep(imports, now_ms)
@@ -242,9 +241,10 @@ def _columns_of(source: TextFile, terms: ImportTerms) -> ColumnMap | None:
     columns = map_columns(
         source.columns, terms.mapping, terms.constants.items(), FIELDS[terms.kind]
     )
-    gaps = columns.find_gaps()
+    gaps = columns.find_gaps("the parameter set=event=Name")
     if gaps:
-        raise Hopeless(f"{'; '.join(gaps)}; say it with mapping, and send it again")
+        how = "say it with the parameter mapping=COLUMN=FIELD"
+        raise Hopeless(f"{'; '.join(gaps)}; {how}, and send it again")
     return columns
 
 

@@ -31,7 +31,7 @@ def show_imports(home: Home, app: str | None, *, is_json: bool) -> int:
 
 
 def _count(told: ImportTold) -> str:
-    duplicates = "" if told.duplicate is None else f", {told.duplicate:,} duplicates"
+    duplicates = f", {told.duplicate:,} duplicates" if told.judged else ""
     left = "" if told.seconds_left is None else f", {told.seconds_left:,.0f} s left"
     return (
         f"{told.started}: {told.share:.0%}, {told.lines:,} lines, {told.stored:,} stored"

@@ -19,13 +19,16 @@ from trunkline.kit.clock import Clock
 _LINE_SECONDS = 5.0
 _SHARES = 1000
 _VALUE_CHARS_MAX = 40
+_EVERY_ROW = "(every row)"
+UNJUDGED = "which of them are duplicates is judged by the node when it takes them up"
 
 
 class Outcome(Struct, rename="camel"):
     """What an import of one file came to; `lines` are rows where it is a table.
 
-    `stored` of its `accepted` events lie in the log, none after a dry run; `duplicate` of these
-    were known already: None while the node has not told.
+    Of its `accepted` events `stored` were new and `duplicate` were known; with `rejected` they add
+    up to `lines`. Until the node has `judged` all of them, the others count as stored. Of a dry run
+    none is either. A line that is a body of the REST API has as many events as messages.
     """
 
     file: str
@@ -33,7 +36,8 @@ class Outcome(Struct, rename="camel"):
     lines: int
     accepted: int
     stored: int
-    duplicate: int | None
+    duplicate: int
+    judged: bool
     rejected: int
     rejects_file: str | None
     seconds: float
@@ -46,14 +50,17 @@ class Outcomes(Struct):
     lines: int
     accepted: int
     stored: int
-    duplicate: int | None
+    duplicate: int
+    judged: bool
     rejected: int
     files: Sequence[Outcome]
 
 
 def show_mapping(columns: ColumnMap, first: Mapping[str, Any]) -> None:
     """Print what each column fills, with the value of the first row."""
-    width = max([6, *(len(target.column) for target in columns.targets)])
+    names = [target.column for target in columns.targets]
+    names += [_EVERY_ROW for _ in columns.constants[:1]]
+    width = max([6, *map(len, names)])
     say(f"  {'column':<{width}}  {'field':<32}  first value")
     for target in columns.targets:
         value = " ".join(str(first.get(target.column, "")).split())
@@ -61,7 +68,7 @@ def show_mapping(columns: ColumnMap, first: Mapping[str, Any]) -> None:
         guess = " (guessed)" if target.is_guess else ""
         say(f"  {target.column:<{width}}  {target.field + guess:<32}  {shown}")
     for path, text in columns.constants:
-        say(f"  {'(every row)':<{width}}  {'.'.join(path):<32}  {text}")
+        say(f"  {_EVERY_ROW:<{width}}  {'.'.join(path):<32}  {text}")
 
 
 def agree(gaps: Sequence[str], *, is_agreed: bool, may_ask: bool) -> bool:
@@ -162,12 +169,12 @@ class _Rate:
 
 def add_up(files: Sequence[Outcome]) -> Outcomes:
     """Return what files came to together."""
-    told = [each.duplicate for each in files if each.duplicate is not None]
     return Outcomes(
         lines=sum(each.lines for each in files),
         accepted=sum(each.accepted for each in files),
         stored=sum(each.stored for each in files),
-        duplicate=sum(told) if len(told) == len(files) else None,
+        duplicate=sum(each.duplicate for each in files),
+        judged=all(each.judged for each in files),
         rejected=sum(each.rejected for each in files),
         files=files,
     )
@@ -175,14 +182,22 @@ def add_up(files: Sequence[Outcome]) -> Outcomes:
 
 def say_outcome(outcome: Outcome) -> None:
     """Print what an import came to."""
-    duplicates = "" if outcome.duplicate is None else f", {outcome.duplicate:,} duplicates"
     is_whole_run = outcome.seconds >= 1.0 and not outcome.note
     rate = f" ({outcome.lines / outcome.seconds:,.0f} lines/s)" if is_whole_run else ""
     say(
-        f"{outcome.file}: {outcome.lines:,} lines read, {outcome.accepted:,} events accepted"
-        f"{duplicates}, {outcome.rejected:,} rejected, {outcome.seconds:.1f} s{rate}"
+        f"{outcome.file}: {outcome.lines:,} lines read, {_say_events(outcome)}, "
+        f"{outcome.rejected:,} rejected, {outcome.seconds:.1f} s{rate}"
     )
     if outcome.rejects_file and outcome.rejected:
         say(f"  the rejected lines, each with its reason: {outcome.rejects_file}")
     if outcome.note:
         say(f"  {outcome.note}")
+    if outcome.import_id and not outcome.judged and outcome.note != UNJUDGED:
+        say(f"  {UNJUDGED}")
+
+
+def _say_events(outcome: Outcome) -> str:
+    if not outcome.import_id:
+        return f"{outcome.accepted:,} events accepted"
+    duplicates = f", {outcome.duplicate:,} duplicates" if outcome.judged else ""
+    return f"{outcome.stored:,} events stored{duplicates}"

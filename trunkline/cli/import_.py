@@ -49,7 +49,7 @@ from trunkline.kit.import_terms import FIELDS, ImportFormat, ImportKind, ImportT
 from trunkline.kit.times import format_ms
 from trunkline.model.snapshot import App, Snapshot, fold_name
 from trunkline.node import open_log, protocol_shelf, stamp_base, stamp_from
-from trunkline.reports.imports import count_duplicates
+from trunkline.reports.imports import Known, count_known
 from trunkline.state.home import Home
 from trunkline.state.imports import ImportRow, Imports, identify, open_imports
 
@@ -297,7 +297,17 @@ def _try_out(
         note += f"\n  line {reject.line}: {reject.code}: {reject.message}"
     seconds = clock.monotonic() - begun
     return show.Outcome(
-        str(file), "", rows, accepted, 0, None, codes.total(), None, round(seconds, 3), note
+        file=str(file),
+        import_id="",
+        lines=rows,
+        accepted=accepted,
+        stored=0,
+        duplicate=0,
+        judged=False,
+        rejected=codes.total(),
+        rejects_file=None,
+        seconds=round(seconds, 3),
+        note=note,
     )
 
 
@@ -311,7 +321,7 @@ def _take_in(
     row, note = _find_import(file, asked, imports)
     rejects = asked.rejects or file.with_name(file.name + ".rejects.ndjson")
     if row.done_ms:
-        return _outcome(row, None, rejects, 0.0, note)
+        return _outcome(row, _wait_for_known(asked.home, row), rejects, 0.0, note)
     clock = SystemClock()
     begun = clock.monotonic()
     log = open_log(asked.home, read_boot(asked.home), clock)
@@ -320,10 +330,7 @@ def _take_in(
     finally:
         log.close()
     seconds = clock.monotonic() - begun
-    duplicates = _wait_for_duplicates(asked.home, row)
-    if duplicates is None and not note:
-        note = "which of them are duplicates is judged by the node when it takes them up"
-    return _outcome(row, duplicates, rejects, seconds, note)
+    return _outcome(row, _wait_for_known(asked.home, row), rejects, seconds, note)
 
 
 def _run(
@@ -379,28 +386,31 @@ def _find_import(file: Path, asked: _Asked, imports: Imports) -> tuple[ImportRow
     return found, f"went on behind row {found.position:,}, where it had stopped"
 
 
-def _wait_for_duplicates(home: Home, row: ImportRow) -> int | None:
+def _wait_for_known(home: Home, row: ImportRow) -> Known:
     """Return how many were duplicates, once the running node has judged the last one."""
     clock = SystemClock()
     pace = Pace(home, clock)
     deadline = clock.monotonic() + _TAKEN_UP_SECONDS
-    while (found := count_duplicates(home, row)) is None:
+    while not (known := count_known(home, row)).is_all:
         if clock.monotonic() > deadline or not pace.has_node():
-            return None
+            break
         clock.pause(_POLL_SECONDS)
-    return found
+    return known
 
 
 def _outcome(
-    row: ImportRow, duplicates: int | None, rejects: Path, seconds: float, note: str
+    row: ImportRow, known: Known, rejects: Path, seconds: float, note: str
 ) -> show.Outcome:
+    if not known.is_all and not note:
+        note = show.UNJUDGED
     return show.Outcome(
         file=row.path,
         import_id=row.name,
         lines=row.rows,
         accepted=row.accepted,
-        stored=row.accepted,
-        duplicate=duplicates,
+        stored=row.accepted - known.duplicates,
+        duplicate=known.duplicates,
+        judged=known.is_all,
         rejected=row.rejected,
         rejects_file=str(rejects) if row.rejected else None,
         seconds=round(seconds, 3),

@@ -6,7 +6,7 @@ transaction that moves the position past it, so whatever a crash takes back, it 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from trunkline.model.record import (
     encode_record,
 )
 from trunkline.pipeline.judge import MINUTE_MS, Verdicts
+from trunkline.reports.imports import COUNTED_DAYS, PARTITION, import_of
 from trunkline.state.db import checkpoint, open_writer, wipe
 from trunkline.state.ids import DAY_MS, Mark
 from trunkline.state.pipeline import MIGRATIONS
@@ -71,6 +72,7 @@ class Books:
             self._count(verdicts)
             self._keep_refused(refused)
             self._keep_twins(verdicts.twins)
+            self._count_imported(verdicts.twins)
             self._move(positions, events_next, ids)
         for refusal, evicts in refused:
             self._refused[refusal.app] += 0 if evicts else 1
@@ -121,6 +123,9 @@ class Books:
         with self._db:
             self._tidy_refused(now_ms - KEEP_REFUSED_DAYS * DAY_MS)
             self._tidy_twins(now_ms - KEEP_TWINS_DAYS * DAY_MS)
+            self._db.execute(
+                "DELETE FROM import_twin WHERE at_ms<?", (now_ms - COUNTED_DAYS * DAY_MS,)
+            )
             self._db.execute(
                 "DELETE FROM ledger WHERE (app, minute, snapshot, kind, reason) IN (SELECT app,"
                 " minute, snapshot, kind, reason FROM ledger WHERE minute<? LIMIT ?)",
@@ -215,6 +220,18 @@ class Books:
                 for r, partition, offset in twins
             ],
         )  # fmt: skip
+
+    def _count_imported(self, twins: Sequence[tuple[AcceptedEvent, int, int]]) -> None:
+        """Count the duplicates of imports: the twins themselves are kept by number and for days."""
+        found = Counter(
+            import_of(record.request_id) for record, partition, _ in twins if partition == PARTITION
+        )
+        now_ms = self._clock.now_ms() if found else 0
+        self._db.executemany(
+            "INSERT INTO import_twin VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " count=count+excluded.count, at_ms=excluded.at_ms",
+            [(name, count, now_ms) for name, count in found.items()],
+        )
 
     def _move(
         self, positions: Mapping[int, int], events_next: int, ids: Mapping[str, Mark]

@@ -132,7 +132,10 @@ def _read_terms(request: Request) -> ImportTerms | Problem:
 
 def _read_said(query: str) -> _Said | Problem:
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+    except UnicodeDecodeError:
+        row = refusal_bulk.BULK_PARAMETER
+        return problem(row, name="list", came="no UTF-8", expected="percent-encoded UTF-8")
     except ValueError:
         row = refusal_bulk.BULK_PARAMETER
         expected = f"at most {FIELDS_MAX} parameters"

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from trunkline.kit.consent import CONSENT_REGION
 from trunkline.reports.state import read_groups, reading
 from trunkline.state.home import Home
 
 # The ledger's reasons for what a playbook held back, and what consent and suppression did.
 PLAYBOOK = "playbook"
-COMPLIANCE = ("consent", "suppressed")
+COMPLIANCE = ("consent", CONSENT_REGION, "suppressed")
 
 
 class EventCounts(Struct, frozen=True):

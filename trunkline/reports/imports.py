@@ -18,6 +18,7 @@ from trunkline.state.imports import ImportRow
 
 PARTITION = 1000  # of ACCEPTED; gateways have the numbers below 64
 SHOWN_REJECTS = 5
+COUNTED_DAYS = 400  # for so long the pipeline keeps how many duplicates an import brought
 QUIET_MS = 600_000  # saved nothing for so long, an import that began does not run
 _REJECT_BYTES_MAX = 65_536  # of a file of rejects that is read for the first of them
 
@@ -33,10 +34,12 @@ class FirstReject(Struct, frozen=True):
 
 
 class ImportTold(Struct, frozen=True, rename="camel"):
-    """An import as it is told. `stored` rows lie in the log; `duplicate` of them were known.
+    """An import as it is told. `stored` are its events that were new, `duplicate` those known.
 
-    `duplicate` is None until the node has judged all of them. `rate` is lines a second of work,
-    `seconds_left` None where nobody can say. `problem` says why it failed.
+    With `rejected` they add up to `lines`, always; a line that is a body of the REST API is one
+    line and as many of the others as it has messages. Until the node has `judged` all of it, what
+    it has yet to judge counts as stored. `rate` is lines a second of work, `seconds_left` None
+    where nobody can say. `problem` says why it failed.
     """
 
     id: str
@@ -45,7 +48,8 @@ class ImportTold(Struct, frozen=True, rename="camel"):
     bytes: int
     lines: int
     stored: int
-    duplicate: int | None
+    duplicate: int
+    judged: bool
     rejected: int
     rejects: list[FirstReject]
     share: float
@@ -57,12 +61,19 @@ class ImportTold(Struct, frozen=True, rename="camel"):
     columns: Mapping[str, str] | None
 
 
+class Known(Struct, frozen=True):
+    """How many events of an import the node knew before, and whether it has judged all of them."""
+
+    duplicates: int
+    is_all: bool
+
+
 def tell_import(home: Home, row: ImportRow, now_ms: int) -> ImportTold:
     """Return how far an import is. Raises `OSError` and `apsw.Error` for broken disks."""
+    known = count_known(home, row)
     state = state_of(row, now_ms)
-    duplicates = row.duplicates if row.duplicates >= 0 else None
-    if duplicates is None and row.done_ms:
-        duplicates = count_duplicates(home, row)
+    if state == "done" and row.spool and not known.is_all:
+        state = "running"  # a node is there, and who waits for the end wants numbers that stay
     rate = row.rows / row.seconds if row.seconds > 0 else 0.0
     left = None
     if state == "running" and row.share > 0:
@@ -73,8 +84,9 @@ def tell_import(home: Home, row: ImportRow, now_ms: int) -> ImportTold:
         state=state,
         bytes=row.size,
         lines=row.rows,
-        stored=row.accepted,
-        duplicate=duplicates,
+        stored=row.accepted - known.duplicates,
+        duplicate=known.duplicates,
+        judged=known.is_all,
         rejected=row.rejected,
         rejects=first_rejects(rejects_file(home, row.name)) if row.spool else [],
         share=1.0 if row.done_ms else round(row.share, 4),
@@ -96,6 +108,11 @@ def state_of(row: ImportRow, now_ms: int) -> State:
     if not row.saved_ms:
         return "waiting" if row.spool else "stopped"
     return "stopped" if not row.spool and now_ms - row.saved_ms > QUIET_MS else "running"
+
+
+def import_of(request_id: str) -> str:
+    """Return the import that a record of its partition came with."""
+    return request_id.rpartition(":")[0]
 
 
 def rejects_file(home: Home, name: str) -> Path:
@@ -125,19 +142,21 @@ def pipeline_position(home: Home) -> int:
         return cast("int", found[0]) if found else 0
 
 
-def count_duplicates(home: Home, row: ImportRow) -> int | None:
-    """Return how many events of an import the pipeline knew already; None where it is not through.
+def count_known(home: Home, row: ImportRow) -> Known:
+    """Return how many events of an import the pipeline found to be known, so far or in all.
 
-    Counted among the duplicates it keeps: for a week, a million of them.
+    Behind a kill it may have judged more than the row tells of: no more than that is counted.
     """
-    if pipeline_position(home) < row.next_offset:
-        return None
+    if row.duplicates >= 0:
+        return Known(row.duplicates, is_all=True)
     with reading(home, "pipeline") as db:
         if db is None:
-            return None
+            return Known(0, is_all=row.done_ms > 0 and row.accepted == 0)
         found = db.execute(
-            "SELECT count(*) FROM twin WHERE at_ms>=? AND partition=? AND offset>=? AND offset<?"
-            " AND request_id GLOB ?",
-            (row.started_ms, PARTITION, row.first_offset, row.next_offset, f"{row.name}:*"),
+            "SELECT coalesce((SELECT next FROM position WHERE topic=? AND partition=?), 0),"
+            " coalesce((SELECT count FROM import_twin WHERE name=?), 0)",
+            (ACCEPTED, PARTITION, row.name),
         ).fetchone()
-        return cast("int", found[0]) if found else 0
+    position, duplicates = cast("tuple[int, int]", found)
+    is_all = row.is_over and position >= row.next_offset
+    return Known(min(duplicates, row.accepted), is_all=is_all)

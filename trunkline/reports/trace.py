@@ -341,7 +341,7 @@ class _Teller:
         own = self._offsets.index(self._offset)
         whole = events[own]
         events = protect_all(self._destination, events)
-        kept_back = protection_notes(whole, events[own])
+        kept_back = protection_notes(self._destination, whole)
         at_ms = parse_time_ms(attempt.at) or 0
         shaped, note = self._renderer.shape(self._destination, attempt.revision, events, at_ms)
         if note:

@@ -11,6 +11,7 @@ crash; the pipeline brings it up to date from there before it goes on.
 - `refused`: at most `refused_max` rows an app, then one in 100 in place of the oldest. `origin` is
   what it takes to send one again (`model/record.py`), NULL where that is not known.
 - `twin`: one row for each duplicate; `partition` and `offset` are the twin's own in ACCEPTED.
+- `import_twin`: how many duplicates each import brought; twins themselves go sooner.
 
 `ledger.kind` is one of received, refused, duplicate, accepted; `reason` is set for refused.
 `minute` is Unix minutes of acceptance; `snapshot` the catalog snapshot that decided.
@@ -39,5 +40,12 @@ MIGRATIONS = (
     """,
     """
     ALTER TABLE refused ADD COLUMN origin BLOB;
+    """,
+    """
+    CREATE TABLE import_twin (name TEXT PRIMARY KEY, count INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO import_twin
+        SELECT substr(request_id, 1, instr(request_id, ':') - 1), count(*), max(at_ms)
+        FROM twin WHERE partition=1000 AND instr(request_id, ':') > 1 GROUP BY 1;
     """,
 )

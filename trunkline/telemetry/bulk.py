@@ -34,11 +34,11 @@ def lines_taken_up(lines: int, rejected: int) -> None:
     _TAKEN.inc(max(0, lines - rejected))
 
 
-def import_done(name: str, app: str, lines: int, stored: int, rejected: int) -> None:
-    """Tell that an import is through."""
+def import_done(name: str, app: str, lines: int, accepted: int, rejected: int) -> None:
+    """Tell that an import is through; which of its events were known is judged behind it."""
     _DONE.inc()
     get_logger().info(
-        "import_done", name=name, app=app, lines=lines, stored=stored, rejected=rejected
+        "import_done", name=name, app=app, lines=lines, accepted=accepted, rejected=rejected
     )
 
 

@@ -31,8 +31,24 @@ SCHEMAS: dict[str, JsonObject] = {
         kind={"enum": ["events", "users"]},
         bytes=integer("How large it was, as sent."),
     ),
-    "Import": fields("How far an import is."),
-    "ImportList": {"description": "The latest imports.", "type": ["array", "object"]},
+    "Import": fields(
+        "How far an import is. At any moment lines = stored + duplicate + rejected; a line is "
+        "one event or user; a body of the REST API counts as one line and as all of its messages.",
+        ("id", "kind", "state", "lines", "stored", "duplicate", "judged", "rejected"),
+        id=text("What to ask by how far it is."),
+        kind={"enum": ["events", "users"]},
+        state={"enum": ["waiting", "running", "stopped", "done", "failed"]},
+        lines=integer("Lines that were read."),
+        stored=integer("Events that were new."),
+        duplicate=integer("Events that were known already."),
+        judged={"type": "boolean", "description": "Whether the counts are final."},
+        rejected=integer("Lines that were not taken."),
+        rate={"type": "number", "description": "Lines a second."},
+        secondsLeft={"type": ["number", "null"]},
+    ),
+    "ImportList": fields(
+        "The latest imports.", ("imports",), imports={"type": "array", "items": {"type": "object"}}
+    ),
 }
 
 _ABSENT = Parameter("id", "path", "The import's id.", "import-nobody-knows")
