@@ -59,6 +59,22 @@ def test_a_wrong_path_is_404_in_the_shape_of_whose_path_it_resembles(rig: Rig) -
     assert "/favicon.ico" in nobodys.json["message"]
 
 
+@pytest.mark.parametrize("bytes_", ["%ff", "a%fe", "%c0%af", "%ed%a0%bd", "%ef%bf"])
+def test_a_path_that_is_no_text_is_400_and_nobody_is_asked(rig: Rig, bytes_: str) -> None:
+    """What stood in the place of such bytes could be what another's path really holds."""
+    asked = len(rig.protocol.requests)
+    theirs = rig.post(f"/events/{bytes_}", EVENT)
+    nobodys = [rig.ask("GET", f"/{bytes_}"), rig.ask("GET", f"/health/{bytes_}")]
+    for reply in (theirs, rig.ask("GET", f"/settings/{bytes_}"), *nobodys):
+        assert (reply.status, reply.json["code"]) == (400, "bad_path")
+        assert "no UTF-8" in reply.json["message"] and "%C3%A9" in reply.json["message"]
+        assert "access-control-allow-origin" in reply.headers
+    assert theirs.json["protocol"] == "plain"
+    assert len(rig.protocol.requests) == asked
+    assert rig.post("/events/%ef%bf%bd", EVENT).status == 200
+    assert rig.protocol.requests[-1].params == {"app": "\ufffd"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [

@@ -87,6 +87,13 @@ def test_a_path_that_starts_with_a_parameter_is_refused() -> None:
         RouteTable([Paths(("POST", "/{app}/x"))])
 
 
+def test_what_is_no_text_matches_nothing_and_is_told_by_whose_path_it_resembles() -> None:
+    people = Paths(("GET", "/v1/users/{id}"))
+    table = RouteTable([people])
+    assert isinstance(table.find("GET", "/v1/users/\ufffd"), Match)
+    assert table.find("GET", "/v1/users/\udcff") == Miss(people, ())
+
+
 def test_what_is_nowhere_is_told_by_the_protocol_with_most_paths_beside_it() -> None:
     one = Paths(("POST", "/v1/custom"))
     most = Paths(("POST", "/v1/a"), ("POST", "/v1/b"), ("POST", "/api/s/{type}"))

@@ -79,3 +79,10 @@ def test_an_operation_tells_all_that_may_come_of_it(operation: Operation) -> Non
         assert {status // 100 for status in statuses} == {2, 4}, "a good example and a refused one"
     for each in operation.security:
         assert set(each) <= set(DOCUMENT["components"]["securitySchemes"])
+
+
+def test_a_path_that_is_no_text_is_an_answer_of_every_operation_that_has_one_of_its_own() -> None:
+    patterns = [each for each in documented() if "{" in each.path]
+    assert len(patterns) > 10
+    without = [each.path for each in patterns if 400 not in each.answers]
+    assert without == ["/v1/pixel/{type}"]  # an image, whatever it is asked

@@ -197,6 +197,20 @@ def test_an_identity_is_answered_without_a_key_and_stores_nothing(stage: Stage) 
     assert stage.acceptance().received == before
 
 
+def test_an_id_of_strange_bytes_is_never_taken_for_another(stage: Stage) -> None:
+    """U+FFFD may stand in a real id: bytes that are no UTF-8 must not find it."""
+    sent = stage.say_messages(body_of("odd-\ufffd", stage.message("odd-1", name="aewqd")))
+    assert sent.json["accepted"] == 1
+    own = {"X-Application-Id": APP, "X-API-Key": KEY}
+    for path in ("/v1/users/odd-%EF%BF%BD", "/v1/users?id=odd-%EF%BF%BD"):
+        stage.until(lambda: stage.request("GET", path, b"", own).status == 200, path)  # noqa: B023
+    for path in ("/v1/users/odd-%FF", "/v1/users?id=odd-%FF", "/v1/users/odd-%ED%A0%BD"):
+        for method in ("GET", "DELETE"):
+            reply = stage.request(method, path, b"", own)
+            assert (reply.status, "no UTF-8" in reply.json["message"]) == (400, True), path
+    assert stage.request("GET", "/v1/users/odd-%EF%BF%BD", b"", own).status == 200
+
+
 def test_the_ledger_counts_each_message(stage: Stage) -> None:
     stage.until_settled("receiver")
     before = stage.acceptance()

@@ -133,6 +133,21 @@ def test_text_that_is_no_text_is_no_id() -> None:
     assert code_of(ask("GET", "/v1/users/\udcff", "wk_backend")) == "invalid_id"
 
 
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/events", "/v1/erasures"])
+def test_an_id_of_the_query_that_is_no_text_is_refused_and_never_another(path: str) -> None:
+    refused = ask("GET", path, "wk_backend", query="id=a%FF")
+    said = msgspec.json.decode(refused.answer.body)
+    assert (refused.inquiry, refused.answer.status, said["code"]) == (None, 400, "invalid_id")
+    assert said["message"].startswith("the id is no UTF-8")
+    asked = ask("GET", path, "wk_backend", query="id=a%EF%BF%BD").inquiry
+    assert asked is not None and "a\ufffd" in msgspec.structs.astuple(asked.question)
+
+
+def test_a_parameter_that_is_no_text_is_refused_with_a_sentence() -> None:
+    refused = ask("DELETE", "/v1/users", "wk_backend", query="id=u-1&suppress=%FF")
+    assert code_of(refused) == "invalid_parameter"
+
+
 def test_an_id_with_a_slash_in_the_path_is_told_where_it_belongs() -> None:
     nowhere = Failure("not_found", 404, "There is no /v1/users/team/jane here; check the path.")
     said = msgspec.json.decode(PROTOCOL.failure("/v1/users/team/jane", nowhere).body)

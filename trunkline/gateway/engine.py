@@ -417,7 +417,7 @@ class Gateway:
         if miss.allow:
             failure = failures.wrong_method(exchange.method, exchange.path, miss.allow)
         else:
-            failure = failures.not_found(exchange.path)
+            failure = failures.no_such_path(exchange.path)
         more = (("allow", ", ".join(miss.allow)),) if miss.allow else ()
         await self._fail_unread(exchange, miss.protocol, failure, more)
 

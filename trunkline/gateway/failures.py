@@ -10,6 +10,7 @@ import msgspec
 
 from trunkline.gateway.limits import Scope, Wait
 from trunkline.kit.eventlog import LogFailure
+from trunkline.kit.json_repair import is_text
 from trunkline.kit.protocol import Answer, Failure, Protocol
 
 NOT_LOADED = Failure(
@@ -20,8 +21,18 @@ INTERNAL = Failure(
 )
 
 
-def not_found(path: str) -> Failure:
-    """Say that no protocol has this path."""
+NO_TEXT = Failure(
+    "bad_path",
+    400,
+    "The path holds bytes that are no UTF-8, so it names nothing; write each id as UTF-8, then "
+    "percent-encode its bytes (é is %C3%A9).",
+)
+
+
+def no_such_path(path: str) -> Failure:
+    """Say that no protocol has this path, or that it is none."""
+    if not is_text(path):
+        return NO_TEXT
     return Failure("not_found", 404, f"There is no {path[:200]} here; check the path.")
 
 

@@ -53,8 +53,9 @@ def _remember(raw: bytes) -> str:
 def split_target(target: bytes) -> tuple[str, str]:
     """Return the path, percent-decoded, and the query as it is.
 
-    `http://host/path` is `/path`, as a proxy may send it. What is no percent code stays as it is,
-    and bytes that are no UTF-8 become U+FFFD.
+    `http://host/path` is `/path`, as a proxy may send it. What is no percent code stays as it is.
+    Bytes that are no UTF-8 become lone surrogates: a character in their place could make it a path
+    that somebody else's id has. The gateway answers such a path itself (`failures.no_such_path`).
     """
     text = target.decode("latin-1").partition("#")[0]
     path, _, query = text.partition("?")
@@ -63,7 +64,7 @@ def split_target(target: bytes) -> tuple[str, str]:
         if scheme_end:
             path = "/" + rest.partition("/")[2]
     if "%" in path:
-        path = unquote(path)
+        path = unquote(path, errors="surrogateescape")
     return path, query
 
 

@@ -1,7 +1,8 @@
 """Which protocol answers a path: a dictionary for fixed paths, a short list for patterns.
 
 Made once from what the protocols declare. `{name}` matches one segment that is not empty, a
-trailing slash is the same path, HEAD is found as GET, and a fixed path wins over a pattern.
+trailing slash is the same path, HEAD is found as GET, and a fixed path wins over a pattern. What
+is no text (`http1_request.split_target`) matches nothing: so every parameter is one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from trunkline.kit.json_repair import is_text
 from trunkline.kit.protocol import Protocol, Route
 
 _NO_PARAMS: Mapping[str, str] = {}
@@ -86,6 +88,8 @@ class RouteTable:
 
     def _find_pattern(self, method: str, path: str) -> Match | Miss:
         segments = path.split("/")
+        if not is_text(path):
+            return Miss(self._find_owner(segments), ())
         first = segments[1] if len(segments) > 1 else ""
         wrong: Miss | None = None
         for pattern in self._patterns.get((len(segments), first), ()):

@@ -136,6 +136,11 @@ def _find_infinities(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, .
         yield path
 
 
+def is_text(text: str) -> bool:
+    """Say whether UTF-8 can hold a text: whether no surrogate stands in it."""
+    return text.isascii() or _SURROGATE.search(text) is None
+
+
 def mend_text(text: str) -> str:
     """Return a text that UTF-8 can hold: pairs of surrogates joined, U+FFFD for a lone one."""
     if _SURROGATE.search(text) is None:

@@ -54,7 +54,10 @@ class Route(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """A request that was read. `headers` has lower-case names; `body` is decompressed."""
+    """A request that was read. `headers` has lower-case names; `body` is decompressed.
+
+    `path` and `params` are percent-decoded, and text; `query` is as it came.
+    """
 
     route: Route
     path: str
@@ -97,6 +100,7 @@ FailureCode = Literal[
     "not_loaded",
     "method_not_allowed",
     "not_found",
+    "bad_path",
     "timeout",
     "internal",
 ]

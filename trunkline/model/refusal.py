@@ -151,6 +151,13 @@ S2S_PATH = ErrorRow(
     "there is nothing at this path",
     "send events to /inappevent/<app id>",
 )
+S2S_BAD_PATH = ErrorRow(
+    "s2s",
+    "MALFORMED_PATH",
+    400,
+    "the path holds bytes that are no UTF-8",
+    "send events to /inappevent/<app id>",
+)
 S2S_ENCODING = ErrorRow(
     "s2s",
     "MALFORMED_JSON",
@@ -199,6 +206,7 @@ S2S_ERRORS: list[ErrorRow] = [
     S2S_UNAVAILABLE,
     S2S_METHOD,
     S2S_PATH,
+    S2S_BAD_PATH,
     S2S_ENCODING,
     S2S_ENCODING_UNKNOWN,
     S2S_SLOW,

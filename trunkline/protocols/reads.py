@@ -23,6 +23,7 @@ from trunkline.kit.desk import (
     UserAsked,
 )
 from trunkline.kit.identifiers import VALUE_CHARACTERS_MAX
+from trunkline.kit.json_repair import is_text, mend_text
 from trunkline.kit.protocol import Answer, Decoded, Failure, Normalised, Protocol, Request, Route
 from trunkline.kit.rest_access import (
     error_answer,
@@ -99,11 +100,12 @@ def _find_obstacle(grant: Grant, snapshot: Snapshot) -> Problem | None:
 
 def _read(request: Request, grant: Grant) -> Inquiry | Problem:
     """Return what is asked."""
-    query = read_query(request.query)
+    # Whose id it is is never guessed: U+FFFD for other bytes may be what somebody's id holds.
+    query = read_query(request.query, errors="surrogateescape")
     id_ = request.params.get("id") or query.get("id", "")
     path, app = request.route.path.removesuffix("/{id}"), grant.app.id
     limit = VALUE_CHARACTERS_MAX if path == _USERS else MESSAGE_ID_MAX
-    if not 0 < len(id_) <= limit or not _is_sound(id_):
+    if not 0 < len(id_) <= limit or not is_text(id_):
         return problem(refusal_reads.READS_ID, came=_tell_id(id_), limit=str(limit))
     if path == _EVENTS:
         return _ask(EventAsked(app=app, id=id_), refusal_reads.READS_NO_EVENT, id_)
@@ -114,7 +116,7 @@ def _read(request: Request, grant: Grant) -> Inquiry | Problem:
     said = query.get("suppress", "")
     suppress = _WORDS.get(said.lower())
     if suppress is None:
-        return problem(refusal_reads.READS_SUPPRESS, came=describe(said))
+        return problem(refusal_reads.READS_SUPPRESS, came=describe(mend_text(said)))
     order = ErasureOrdered(app=app, id=id_, key=grant.key.name, suppress=suppress)
     return Inquiry(order, partial(tell_ordered, refusal_reads.READS_FULL))
 
@@ -122,16 +124,7 @@ def _read(request: Request, grant: Grant) -> Inquiry | Problem:
 def _tell_id(id_: str) -> str:
     if not id_:
         return "missing"
-    return f"{len(id_)} characters long" if _is_sound(id_) else "no UTF-8"
-
-
-def _is_sound(id_: str) -> bool:
-    """Say whether an id is text: what was no UTF-8 comes as lone surrogates."""
-    try:
-        id_.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return f"{len(id_)} characters long" if is_text(id_) else "no UTF-8"
 
 
 def _ask(question: Question, row: ErrorRow, id_: str) -> Inquiry:

@@ -364,6 +364,7 @@ _FAILURES: Mapping[FailureCode, ErrorRow] = {
     "not_loaded": refusal.S2S_UNAVAILABLE,
     "method_not_allowed": refusal.S2S_METHOD,
     "not_found": refusal.S2S_PATH,
+    "bad_path": refusal.S2S_BAD_PATH,
     "timeout": refusal.S2S_SLOW,
     "internal": refusal.S2S_INTERNAL,
 }

@@ -79,7 +79,20 @@ _HEADERS: JsonObject = {
 
 def documented() -> Sequence[Operation]:
     """Return every operation that is described."""
-    return [operation for part in _PARTS for operation in part.OPERATIONS]
+    return [_with_bad_path(operation) for part in _PARTS for operation in part.OPERATIONS]
+
+
+def _with_bad_path(operation: Operation) -> Operation:
+    """Add what the gateway answers where a parameter of the path is no text, as it says all else.
+
+    A pixel has no failures at all; what says 400 for something else says it for this, too.
+    """
+    failure = operation.answers.get(503)
+    if "{" not in operation.path or failure is None or 400 in operation.answers:
+        return operation
+    told = "The path holds bytes that are no UTF-8."
+    answer = msgspec.structs.replace(failure, description=told, headers=())
+    return msgspec.structs.replace(operation, answers={**operation.answers, 400: answer})
 
 
 @cache
