@@ -1,4 +1,7 @@
-"""Makes docs/reference from the code, so that it cannot be wrong about it. `make docs` runs it."""
+"""Makes docs/reference from the code, so that it cannot be wrong about it. `make docs` runs it.
+
+The tables of docs/guide that compare kits are made of what the tests know of the differences.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from trunkline.playbook.describe import describe_playbook_library
 from trunkline.telemetry.metrics import list_metrics
 
 FOLDER = Path(__file__).parent / "reference"
+GUIDE = Path(__file__).parent / "guide"
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -42,6 +46,18 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "kits/index.md", describe_index([*shipped_kits().values()])
     for name, kit in shipped_kits().items():
         yield f"kits/{name}.md", describe_kit(kit)
+
+
+def guide_pages() -> Iterator[tuple[str, str]]:
+    """Yield the pages of docs/guide that hold generated tables: their names, and their texts."""
+    root = str(Path(__file__).parent.parent)
+    if root not in sys.path:
+        sys.path.append(root)  # what is known of the public kits is the tests'
+    fill_page = importlib.import_module("tests.support.starter_differences").fill_page
+    for path in sorted(GUIDE.glob("*.md")):
+        text = path.read_text("utf-8")
+        if "<!-- differences:" in text:
+            yield path.name, fill_page(text)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -118,6 +134,8 @@ def main() -> int:
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+    for name, text in guide_pages():
+        (GUIDE / name).write_text(text, "utf-8")
     for path in (FOLDER / "kits").glob("*.md"):  # of kits that are shipped no more
         if path.stem not in (*shipped_kits(), "index"):
             path.unlink()

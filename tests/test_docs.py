@@ -167,6 +167,9 @@ def test_the_reference_is_what_the_code_says_now(monkeypatch: pytest.MonkeyPatch
     ]
     left = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} - set(written)
     assert not stale and not left, f"run `make docs`: stale {stale}, left over {sorted(left)}"
+    guide = dict(generate.guide_pages())
+    stale = [n for n, text in guide.items() if (ROOT / "docs/guide" / n).read_text() != text]
+    assert guide and not stale, f"run `make docs`: tables of {stale} are stale"
 
 
 def _load(path: Path) -> ModuleType:

@@ -162,6 +162,11 @@ def test_a_form_is_shown_as_a_form() -> None:
     assert "### CRM" in describe_index([shipped_kits()["braze"]])
 
 
+def test_a_rule_for_some_values_of_a_param_says_so() -> None:
+    page = describe_kit(shipped_kits()["singular"])
+    assert "| `needs_sdid` | With API v2: Singular knows a device by its SDID alone" in page
+
+
 def test_what_a_vendor_ends_is_told_a_month_before(capsys: Capture, tmp_path: Path) -> None:
     assert main(["kits", "import", "judged.yaml"]) == 0
     (tmp_path / "w.yaml").write_text(workspace(destination("http://127.0.0.1:9", VERSION="v1")))

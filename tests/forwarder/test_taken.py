@@ -271,3 +271,27 @@ def test_among_random_answers_and_crashes_each_comes_to_one_end_in_order(
         await rig.stop()
 
     run(story)
+
+
+def test_what_had_no_room_in_an_attempt_goes_on_at_once(tmp_path: Path) -> None:
+    """Ten of a batch go, the others find no room: nobody failed, so nobody waits."""
+    next_ = Retry("no room", is_next=True)
+    delivered: set[str] = set()
+
+    def answer(sent: Sent) -> Response:
+        outcomes: list[Outcome] = [Delivered() if n < 10 else next_ for n in range(len(sent.ids))]
+        delivered.update(sent.ids[:10])
+        return Response(200, {}, msgspec.json.encode(outcomes))
+
+    async def story() -> None:
+        rig = rig_with(tmp_path, settings={"batch_events_max": 200, "concurrency_max": 1})
+        rig.receiver.answer = answer
+        await rig.start()
+        rig.put(*[event(f"m{i}", f"u{i}") for i in range(200)])
+        await rig.run_for(3, step=0.05)
+        assert rig.ledger() == {"delivered": 200}
+        assert len(delivered) == 200
+        assert rig.balance() == (200, 200)
+        await rig.stop()
+
+    run(story)

@@ -22,6 +22,7 @@ from trunkline.playbook.program import Problem
 NOW_MS = 1_795_169_731_000  # one second after the event
 DAY_MS = 86_400_000
 SAY = {"then": "reject", "say": "No.", "page": "https://v.example/p"}
+GONE: Any = object()
 REJECTED = Rejected("r: No. (https://v.example/p)", is_sure=True, was_sent=False)
 
 
@@ -135,6 +136,41 @@ def test_a_star_stands_for_each_member() -> None:
         "l": [1, 1]
     }
     assert judged({"key": "l.*", "in": [1], **SAY}, {"l": {"a": 1, "b": 2}}) == REJECTED
+
+
+@given(st.text(max_size=40), st.integers(0, 30))
+def test_a_text_is_cut_to_bytes_and_never_in_the_middle_of_a_letter(text: str, most: int) -> None:
+    rule = {"key": "t", "bytesMax": most, "then": "cut"}
+    made = judged(rule, {"t": text, "n": [text]})
+    cut = made["t"]
+    assert (text.startswith(cut) and len(cut.encode()) <= most) or text == cut
+    assert text == cut or len(text[: len(cut) + 1].encode()) > most, "no more than is needed"
+    assert made["n"] == [text]
+
+
+def test_only_texts_are_cut_to_bytes() -> None:
+    whole = {"t": {"a": "long long"}, "n": 123456789, "l": ["long long"]}
+    rule = {"key": "*", "bytesMax": 3, "then": "cut"}
+    assert judged(rule, whole) == whole
+    assert judged(rule, {"a": "خرید"}) == {"a": "خ"}
+
+
+@pytest.mark.parametrize(
+    ("items", "left"),
+    [
+        ([{"id": 1}, {"name": "x"}, {"price": 1}], [{"id": 1}, {"name": "x"}]),
+        ([{"id": None, "name": ""}, {"id": 0}, "text"], [{"id": 0}, "text"]),
+        ([{}, {"price": 1}], GONE),
+        ([], []),
+    ],
+)
+def test_objects_that_have_none_of_several_keys_go_and_so_does_a_list_that_is_left_empty(
+    items: list[Any], left: Any
+) -> None:
+    rule = {"key": "o.items.*", "hasAny": ["id", "name"], "then": "leave_out"}
+    kept = {} if left is GONE else {"items": left}
+    assert judged(rule, {"o": {"n": 1, "items": items}}) == {"o": {"n": 1, **kept}}
+    assert judged({**rule, **SAY}, {"o": {"items": [{"id": 1}, {}]}}) == REJECTED
     assert judged({"key": "l.*", "in": [1], **SAY}, {"l": 7}) == {"l": 7}
 
 
@@ -212,6 +248,12 @@ def test_any_output_gets_a_verdict_and_a_mended_one_keeps_the_rules(output: dict
         ({"rule": "a", "key": "b", "then": "drop"}, "tests nothing of it"),
         ({"rule": "a", "key": "b", "min": 1, "then": "cut"}, "cuts by `charactersMax`"),
         ({"rule": "a", "bytesMax": 1, "then": "leave_out"}, "leaves out no key"),
+        ({"rule": "a", "hasAny": ["b"], "then": "drop"}, "hasAny tests a value; name it"),
+        ({"rule": "a", "key": "b", "hasAny": [], "then": "drop"}, "has 0 keys; 1 to 30 are taken"),
+        ({"rule": "a", "key": "b", "hasAny": ["c"], "then": "cut"}, "cuts by `charactersMax`"),
+        ({"rule": "a", "bytesMax": 9, "then": "cut"}, "cuts by `charactersMax`"),
+        ({"rule": "a", "key": "b", "bytesMax": 9, "itemsMax": 1, "then": "cut"},
+         "or by `bytesMax`"),
         ({"rule": "a", "ahead": "1m", "clamp": {"key": "t", "unit": "minutes"}}, "'minutes'"),
         ({"rule": "a", "ahead": "1m", "clamp": {"key": "t", "unit": "millis"}, "then": "drop"},
          "without `then`"),

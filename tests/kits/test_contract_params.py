@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.kits.test_kit_file import kit, problems_of
 from trunkline.kit.destination import Mapped
 from trunkline.kits.connection import parse_connection
 from trunkline.kits.filled import fill_connection
@@ -96,3 +97,44 @@ def test_a_value_that_makes_no_condition_is_told_and_not_shown() -> None:
     when = {"stringEqual": {"inputPath": "kind", "value": "$$KINDS$$"}}
     with pytest.raises(ValueError, match="KINDS must be given"):
         judged(when, {})
+
+
+def for_params(said: Any) -> dict[str, Any]:
+    rule = {"rule": "needs_lead", "forParams": said, "key": "lead", "max": 0, "then": "leave_out"}
+    params = [{"name": "SOURCE", "defaultValue": "web"}, {"name": "NOTE", "isOptional": True}]
+    return {**CONNECTION, "params": params, "contract": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "is_asked"),
+    [
+        ({"SOURCE": "crm"}, {"SOURCE": "crm"}, True),
+        ({"SOURCE": "crm"}, {}, False),
+        ({"SOURCE": ["web", "app"]}, {}, True),
+        ({"SOURCE": "web", "NOTE": "x"}, {}, False),
+        ({"SOURCE": "web", "NOTE": "x"}, {"NOTE": "x"}, True),
+        ({"NOTE": ""}, {}, True),
+    ],
+)
+def test_a_rule_may_be_asked_with_some_values_of_params_alone(
+    said: Any, given: dict[str, str], is_asked: bool
+) -> None:
+    contract = fill_connection(parse_connection(for_params(said)), given).contract
+    event = Mapped("m-1", "Shop", "u-42", "track", "x", b'{"lead":1}')
+    notes = [] if contract is None else contract.notes(event, NOW_MS)
+    assert notes == (["needs_lead: lead was left out"] if is_asked else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({}, "contract[0].forParams: names no param; write NAME: value"),
+        (["SOURCE"], "contract[0].forParams: is a list; expected an object"),
+        ({"SOURCE": []}, "contract[0].forParams.SOURCE: has no value; name one, or a list of them"),
+        ({"SOURC": "x"}, "contract[0].forParams.SOURC: names no param; did you mean `SOURCE`?"),
+    ],
+)
+def test_values_of_params_that_are_none_are_told(said: Any, problem: str) -> None:
+    tree = for_params(said)
+    contract = tree.pop("contract")
+    assert problem in problems_of(kit(connection=tree, contract=contract))

@@ -90,7 +90,7 @@ def test_what_was_left_out_once_keeps_the_rule(output: dict[str, Any]) -> None:
         ({"oneOf": ["a", "b"], "key": "a", **SAY}, "asks oneOf and key; make it two rules"),
         ({"oneOf": ["a", "b"], "olderThan": "7d", **SAY}, "asks oneOf and olderThan"),
         ({"anyOf": ["a", "b"], "then": "leave_out"}, "leaves out no key"),
-        ({"oneOf": ["a", "b"], "then": "cut"}, "cuts by `charactersMax` or `itemsMax` alone"),
+        ({"oneOf": ["a", "b"], "then": "cut"}, "cuts by `charactersMax` and `itemsMax`, or by"),
         ({"anyOf": ["a", "b"]}, "then is missing"),
     ],
 )

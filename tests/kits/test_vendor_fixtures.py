@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import date
+from typing import Any, cast
 
 import pytest
 
@@ -76,3 +79,36 @@ def test_what_fails_is_told_by_its_fixture() -> None:
     found = [r for r in run_fixtures(kit) if r.name == fixture.name]
     assert found[0] != FixtureResult(fixture.name)
     assert found[0].requests
+
+
+VERSION = re.compile(r"/v?\d+(?:\.\d+)?(?=[/?]|$)|[?&]v=\d")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_version_in_a_url_is_a_setting_that_says_what_it_takes(name: str) -> None:
+    kit = shipped_kits()[name]
+    endpoints = [spec.endpoint for spec in kit.way.requests()]
+    endpoints += [text for key, text in texts_of(kit.own.get("test")) if key == "endpoint"]
+    if kit.way.follow_up is not None:
+        endpoints.append(kit.way.follow_up.request.endpoint)
+    assert [one for one in endpoints if VERSION.search(one)] == []
+    for param in kit.params:
+        if param.name.endswith("VERSION"):
+            assert param.default, param.name
+            assert param.choices or (param.pattern and param.expected), param.name
+
+
+def texts_of(tree: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts of an object and of those below it, each with its key."""
+    for key, value in cast("dict[str, Any]", tree or {}).items():
+        if isinstance(value, dict):
+            yield from texts_of(value)
+        elif isinstance(value, str):
+            yield key, value
+
+
+def test_a_version_is_known_where_it_stands() -> None:
+    """The test above can fail."""
+    for url in ("$$B$$/v1/x", "$$B$$/2/x", "https://a.example/api/v1.3", "$$B$$/flags/?v=2"):
+        assert VERSION.search(url), url
+    assert not VERSION.search("$$BASE_URL$$/api/$$API_VERSION$$/pixels/$$PIXEL_ID$$/events?a=1")

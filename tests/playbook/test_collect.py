@@ -56,6 +56,20 @@ def test_collect_makes_json_of_everything(value: Any) -> None:
     assert msgspec.json.decode(msgspec.json.encode(made)) == made
 
 
+def test_items_have_objects_inside_and_lists_of_one() -> None:
+    argument = {
+        "fields": {"id": "sku", "in": "kind"},
+        "groups": {"more": {"name": "name", "size": "is.size"}},
+        "lists": ["in"],
+    }
+    given = [{"sku": 7, "kind": "a", "name": "Uno", "is": {"size": 2}}, {"sku": 8, "kind": ["b"]}]
+    assert run("mapItems", argument, given) == [
+        {"id": 7, "in": ["a"], "more": {"name": "Uno", "size": 2}},
+        {"id": 8, "in": ["b"]},
+    ]
+    assert run("mapItems", argument, [{"name": "of nothing"}]) == []
+
+
 def test_items_become_texts_and_numbers_and_have_what_is_missing() -> None:
     argument = {
         "fields": {"id": "sku", "price": "price"},
@@ -91,6 +105,9 @@ WRONG: list[tuple[str, Any, str]] = [
         "did you mean `md5`?",
     ),
     ("mapItems", {"fields": {"a": "a"}, "numbers": ["b"]}, "'b' is none of the `fields`"),
+    ("mapItems", {"fields": {"a": "a"}, "groups": {}}, "groups: expected an object of objects"),
+    ("mapItems", {"fields": {"a": "a"}, "groups": {"b": []}}, "b: expected an object of texts"),
+    ("mapItems", {"fields": {"a": "a"}, "groups": {"a": {"c": "c"}}}, "'a' is one of the `fields`"),
     ("mapItems", {"fields": {"a": "a"}, "defaults": []}, "defaults: expected an object"),
     ("mapItems", {"fields": {"a": "a"}, "defaults": {"b": {}}}, "'b' must be text"),
 ]

@@ -321,6 +321,7 @@ REFUSED: list[tuple[type[Simulator], Change, str]] = [
     (Meta, set_at("custom_data", {}), "missing"),
     (Meta, set_at("custom_data.value", "29.9"), "amount"),
     (Meta, set_at("custom_data.value", -1), "negative"),
+    (Meta, set_at("custom_data.contents", [{"quantity": 1}]), "missing"),
     (Meta, set_at("action_source", "WEB"), "action_source"),
     (Meta, set_at("user_data", {"client_user_agent": AGENT}), "needs_identifier"),
     (Meta, set_at("action_source", "app"), "extinfo"),
@@ -467,6 +468,24 @@ def test_wrong_credentials_are_told_in_each_vendor_s_own_way() -> None:
     ga4 = GoogleAnalytics()
     assert ga4.answer(to_ga4(ga4_event(), secret="wrong")).status == 204
     assert (ga4.taken, [c.rule for c in ga4.complaints]) == ([], ["api_secret"])
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "rules"),
+    [
+        ("crm", {}, ["missing", "missing"]),
+        ("crm", {"lead": {"lead_id": "7", "lead_event_source": "salesforce"}}, []),
+        ("app", {"app": {"app_id": "com.shop.app"}}, ["device"]),
+        ("app", {}, ["missing", "device"]),
+    ],
+)
+def test_tiktok_asks_more_of_a_crm_and_of_an_app(
+    source: str, more: dict[str, Any], rules: list[str]
+) -> None:
+    vendor = TikTok()
+    reply = vendor.answer(to_tiktok({**tiktok_event(), **more}, event_source=source))
+    assert reply.body["code"] == (40002 if rules else 0)
+    assert [complaint.rule for complaint in vendor.complaints] == rules
 
 
 def test_a_conversion_outside_of_google_s_window_is_lost_after_the_answer() -> None:

@@ -185,6 +185,11 @@ def test_klaviyo_counts_a_unique_id_once_for_a_person_and_says_where_a_fault_is(
     )
     assert vendor.answer(klaviyo(event, authorization="Klaviyo-API-Key x")).status == 401
     assert vendor.answer(klaviyo(event, revision="")).status == 400
+    retired = {"revision": "2022-01-01"}
+    assert vendor.answer(klaviyo(event, **retired)).status == 202
+    assert [c.rule for c in vendor.complaints] == ["revision"]
+    no_other = {"x-klaviyo-revision-fall-forward-opt-out": "1"}
+    assert vendor.answer(klaviyo(event, **retired, **no_other)).status == 410
     assert vendor.answer(klaviyo({"external_id": "u-42"}, "/api/profile-import")).status == 200
 
 
@@ -207,6 +212,26 @@ def test_customer_io_takes_a_part_of_a_batch_and_tells_duplicates_by_a_ulid() ->
     assert vendor.answer(person).status == 200
     assert vendor.taken[-1].value["identifiers"] == {"id": "u/42"}
     assert vendor.answer(ask("/api/v2/batch", {"batch": batch})).status == 401
+
+
+def test_customer_io_takes_anonymous_events_by_themselves_and_not_in_batches() -> None:
+    vendor = CustomerIo()
+    event = {"anonymous_id": "a-1", "name": "/", "type": "page", "data": {"a": 1}}
+    event |= {"id": "01KAG3M4X2V6R7S8T9W0Y1Z2A3", "timestamp": NOW_MS // 1000}
+    for _ in range(2):
+        assert vendor.answer(customer_io("/api/v1/events", event)).status == 200
+    assert (len(vendor.taken), vendor.duplicates, vendor.complaints) == (1, 1, [])
+    for wrong in (
+        {"type": "identify"}, {"name": ""}, {"timestamp": NOW_MS}, {"data": [1]},
+        {"identifiers": {}}, {"anonymous_id": "a" * 151},
+    ):  # fmt: skip
+        assert vendor.answer(customer_io("/api/v1/events", {**event, **wrong})).status == 400, wrong
+    nobody = {key: value for key, value in event.items() if key != "anonymous_id"}
+    assert vendor.answer(customer_io("/api/v1/events", nobody)).status == 200
+    assert [c.rule for c in vendor.complaints] == ["anonymous_id"]
+    visitor = {"type": "person", "action": "page", "identifiers": {"anonymous_id": "a-1"}}
+    batch = {"batch": [{**event, **visitor}]}
+    assert vendor.answer(customer_io("/api/v2/batch", batch)).status == 207
 
 
 def onesignal(*events: dict[str, Any], key: str = OneSignal.credentials["app_api_key"]) -> Ask:

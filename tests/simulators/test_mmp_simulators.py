@@ -75,6 +75,31 @@ def test_appsflyer_refuses(ask: Ask, status: int) -> None:
     assert not vendor.taken
 
 
+MANUAL = {"gdpr_applies": True, "ad_user_data_enabled": False}
+TCF = {"policy_version": 4, "cmp_sdk_id": 300, "gdpr_applies": 1, "tcstring": "CP0d"}
+
+
+@pytest.mark.parametrize(
+    ("consent", "is_good"),
+    [
+        ({"manual": MANUAL}, True),
+        ({"tcf": TCF}, True),
+        ({"manual": MANUAL, "tcf": TCF}, False),
+        ({"tcf": {**TCF, "gdpr_applies": True}}, False),
+        ({"tcf": {**TCF, "tcstring": ""}}, False),
+        ({"tcf": {"gdpr_applies": 1}}, False),
+        ({"manual": {"gdpr_applies": 1}}, False),
+        ({"manual": {**MANUAL, "ads": True}}, False),
+        ({"gpp": {}}, False),
+        ("granted", False),
+    ],
+)
+def test_appsflyer_takes_consent_in_one_of_two_forms(consent: Any, is_good: bool) -> None:
+    vendor = AppsFlyer()
+    assert vendor.answer(appsflyer(consent_data=consent)).status == 200
+    assert rules_of(vendor) == ([] if is_good else ["form"])
+
+
 def test_appsflyer_drops_an_ios_app_without_its_prefix_and_answers_200() -> None:
     vendor = AppsFlyer()
     assert vendor.answer(appsflyer("/inappevent/123456789")).status == 200

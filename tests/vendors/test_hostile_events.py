@@ -29,6 +29,13 @@ COMMON: Mapping[str, Change] = {
     "a negative amount": {"properties.revenue": -5},
     "an address that is a hash": {"context.traits.email": HASH, "properties.email": HASH},
     "a clock of 1960": {"timestamp": "1960-01-01T00:00:00.000Z"},
+    "products without ids": {
+        "properties.products": [
+            {"price": 1.5, "quantity": 2},
+            {"product_id": "p", "price": 1},
+            {"name": "Mug"},
+        ]
+    },
 }
 RARE: Mapping[str, Change] = {
     "a long name": {"event": "N" * 300},
@@ -75,6 +82,7 @@ RARE: Mapping[str, Change] = {
     "words as prices": {
         "properties.products": [{"product_id": "p", "price": "abc", "quantity": "two"}]
     },
+    "products of which none has an id": {"properties.products": [{"price": 1.5, "quantity": 2}]},
     "texts as products": {"properties.products": ["a", "b"]},
     "an object as products": {"properties.products": {"a": 1}},
     "a long text": {"properties.note": "x" * 3000},

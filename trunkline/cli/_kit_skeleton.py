@@ -55,6 +55,12 @@ connection:
       headers:
         - {key: Authorization, value: Bearer $$API_TOKEN$$}
 
+  # Another request for what the playbook made something of; asked before the names of events.
+  # conditional:
+  #   - name: visitors
+  #     when: {inputPathExists: {inputPath: visitor_id}}
+  #     request: {endpoint: $$BASE_URL$$/$$VERSION$$/visitors, method: POST}
+
   # What an answer means, where its status alone does not say it.
   answers:
     retry:

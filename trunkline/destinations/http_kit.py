@@ -4,7 +4,8 @@ A kit is a vendor's metadata, connection and playbook, brought in with `trunklin
 settings name it and give its `params`, whose values stand wherever the kit says `$$NAME$$`. The
 playbook shapes events first; the connection then makes requests of them:
 
-- A request of its own for named events (`eventSpecific`); names ignore case and spacing.
+- A request of its own for named events (`eventSpecific`), whose names ignore case and spacing; or
+  for what the playbook made something of (`conditional`), as for people whom nobody knows yet.
 - JSON: the event, or an array where the kit sends batches. A form: the event's keys as fields.
   GET: its keys as query parameters. `null` leaves a field out, an object goes as its JSON.
 - Headers are texts of the kit, or values of the event (`fromEventKey`, from the event as it was

@@ -116,7 +116,7 @@ class PipelineRouter(Destination[PipelineRouterSettings]):
         stopped: Outcome | None = None
         for number, positions in enumerate(_parts(events, going)):
             if stopped is None and number == REQUESTS_MAX:
-                stopped = Retry("waits for the next request: this one was full")
+                stopped = Retry("waits for the next request: this one was full", is_next=True)
             part = [events[position] for position in positions]
             if stopped is None:
                 told = yield from self._send(part, attempt)

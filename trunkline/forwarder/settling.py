@@ -22,6 +22,7 @@ from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.shaping import FILTERED
 from trunkline.forwarder.shared import LANES_MAX as ALL_LANES_MAX
 from trunkline.forwarder.waiting import LANES_MAX
+from trunkline.kit.consent import CONSENT_REGION
 from trunkline.kit.erasure import ERASED
 from trunkline.model.outcome import (
     Blocked,
@@ -145,6 +146,8 @@ def _ledger_reason(filtered: Filtered) -> str:
 
     Rules are named: a kit has few of them.
     """
+    if filtered.reason.startswith(CONSENT_REGION):
+        return CONSENT_REGION
     if filtered.reason in (SUPPRESSED, ERASED) or filtered.reason.startswith(VENDOR):
         return filtered.reason
     return FILTERED
@@ -269,6 +272,8 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision
     own = {item: now + one.after_seconds for item, one in retry if one.was_taken}
     after = max((one.after_seconds for _, one in retry if not one.was_taken), default=0.0)
     ceiling = min(2.0 ** min(batch.number, 10), BACKOFF_SECONDS_MAX)
+    if all(one.is_next for _, one in retry):
+        ceiling = 0.0  # nobody was asked and refused: what is left goes on at once
     batch.due_at = now + max(group.shared.random.uniform(0, ceiling), after)
     if batch.is_waiting:
         for item in batch.items:

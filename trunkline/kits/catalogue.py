@@ -200,7 +200,11 @@ def _limits(default: Tree) -> list[str]:
 
 def _rule(tree: Tree) -> RuleFact:
     then = "clamp" if "clamp" in tree else str(tree.get("then") or "")
-    return RuleFact(str(tree.get("rule")), then, _text(tree, "say"), _text(tree, "page"))
+    pairs = _object(tree.get("forParams")).items()
+    values = [f"{name} {' or '.join(map(str, _list(wanted)))}" for name, wanted in pairs]
+    place = f"With {' and '.join(values)}: " if values else ""
+    say = (place + _text(tree, "say")).strip()
+    return RuleFact(str(tree.get("rule")), then, say, _text(tree, "page"))
 
 
 def _answers(tree: Tree, *, is_taken: bool) -> list[str]:

@@ -1,8 +1,9 @@
 """The connection of a kit: where the events go, how a request of them looks, how it is answered.
 
 The key names are those of the public kits, so that their `connection.json` is read as it is. Ours
-adds `encoding`, `bytesMax`, `groupBy`, `requestsPerSecond` and `body` to a request, and `answers`
-and `followUp` beside the requests. A destination's settings hold the contract in here as well.
+adds `encoding`, `bytesMax`, `groupBy`, `requestsPerSecond` and `body` to a request, and
+`conditional`, `answers` and `followUp` beside the requests. A destination's settings hold the
+contract in here as well.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from trunkline.kits.answers import Answers
 from trunkline.kits.answers_spec import read_answers
+from trunkline.kits.conditional import ConditionalRequest, read_conditional
 from trunkline.kits.contract import ContractRule, read_contract
 from trunkline.kits.follow_up import FollowUp, read_follow_up
 from trunkline.kits.params import Param, read_params
@@ -26,7 +29,8 @@ VARIANTS_MAX = 200
 DEFAULT = "default"
 FOLLOW_UP = "followUp"
 CONTRACT = "contract"
-_FIELDS = ("params", DEFAULT, "eventSpecific", "answers", FOLLOW_UP, CONTRACT)
+CONDITIONAL = "conditional"
+_FIELDS = ("params", DEFAULT, CONDITIONAL, "eventSpecific", "answers", FOLLOW_UP, CONTRACT)
 
 # Connections that are no HTTP request of ours, by their key in the kits → why they cannot send yet.
 _CONNECTORS: Mapping[str, str] = {
@@ -58,7 +62,7 @@ class Connection(Struct, frozen=True):
     """What a kit says of the way to its vendor.
 
     `default` is None where nothing can be sent; `unsupported` says why then. `variants` are the
-    requests of single events, by folded name.
+    requests of single events, by folded name; `conditional` those that come before them.
     """
 
     params: tuple[Param, ...] = ()
@@ -68,10 +72,12 @@ class Connection(Struct, frozen=True):
     unsupported: str = ""
     contract: tuple[ContractRule, ...] = ()
     follow_up: FollowUp | None = None
+    conditional: tuple[ConditionalRequest, ...] = ()
 
     def requests(self) -> list[RequestSpec]:
         """Return all requests, the default one first."""
-        return [*([self.default] if self.default else []), *self.variants.values()]
+        others = [one.spec for one in self.conditional]
+        return [*([self.default] if self.default else []), *others, *self.variants.values()]
 
 
 def parse_connection(tree: Any) -> Connection:
@@ -103,12 +109,29 @@ def read_connection(node: Node) -> Connection:
     follow_up = None
     if default is not None and _is_given(found, FOLLOW_UP):
         follow_up = read_follow_up(found[FOLLOW_UP], default)
-    whole = Connection(params, default, variants, answers, contract=rules, follow_up=follow_up)
+    conditional = read_conditional(found[CONDITIONAL]) if _is_given(found, CONDITIONAL) else ()
+    whole = Connection(params, default, variants, answers, "", rules, follow_up, conditional)
+    if conditional:
+        _check_names(found[CONDITIONAL], whole)
+    return _judge_providers(whole)
+
+
+def _check_names(node: Node, whole: Connection) -> None:
+    """Tell of a conditional request that is called as another request is."""
+    seen = {DEFAULT, FOLLOW_UP, *(spec.name for spec in whole.variants.values())}
+    for entry, one in zip(node.entries(), whole.conditional, strict=False):
+        if one.spec.name in seen:
+            entry.complain(f"{one.spec.name} names another request; give each a name of its own")
+        seen.add(one.spec.name)
+
+
+def _judge_providers(whole: Connection) -> Connection:
+    """Return the connection, and where a request signs in its vendor's own way that it cannot."""
     providers = [spec.auth.provider for spec in whole.requests() if spec.auth.provider]
     if not providers:
         return whole
     reason = f"it signs its requests in its vendor's own way (providerAuth `{providers[0]}`)"
-    return Connection(params, default, variants, answers, reason, rules)
+    return msgspec.structs.replace(whole, unsupported=reason, follow_up=None)
 
 
 def _is_given(found: dict[str, Node], key: str) -> bool:

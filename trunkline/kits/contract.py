@@ -35,8 +35,8 @@ _WAYS = ("anyOf", "oneOf")
 _TIMES = ("olderThan", "ahead")
 _COUNTS = ("charactersMax", "itemsMax", "bytesMax")
 _NAMES = ("names", "namesNot")
-_TESTS = (*_COUNTS, "in", "pattern", "min", "max", *_NAMES)
-_TEXTS = ("rule", "when", "unless", "then", "say", "page", "key", "clamp")
+_TESTS = (*_COUNTS, "in", "pattern", "min", "max", *_NAMES, "hasAny")
+_TEXTS = ("rule", "forParams", "when", "unless", "then", "say", "page", "key", "clamp")
 _FIELDS = (*_TEXTS, *_WAYS, *_TIMES, *_TESTS)
 Ways = tuple[tuple[str, ...], ...]
 
@@ -58,7 +58,9 @@ class ContractRule(Struct, frozen=True):
     the first one at least must be there, of the second exactly one.
 
     `names` is a pattern that every key of the object at `key` must match in full, `names_not` one
-    that none may; `leave_out` then takes the keys at fault.
+    that none may; `leave_out` then takes the keys at fault. `has_any` are keys of which the object
+    at `key` must have one at least. `for_params` has the values of params with which the rule is
+    asked, of each name one or several.
     """
 
     name: str
@@ -83,13 +85,19 @@ class ContractRule(Struct, frozen=True):
     one_of: Ways = ()
     names: str = ""
     names_not: str = ""
+    has_any: tuple[str, ...] = ()
+    for_params: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def has_test(self) -> bool:
         """Say whether it tests a value."""
         asked = (self.characters_max, self.items_max, self.bytes_max, self.among, self.low)
         is_patterned = bool(self.pattern) or self.is_of_names
-        return is_patterned or any(one is not None for one in (*asked, self.high))
+        return (
+            is_patterned
+            or bool(self.has_any)
+            or any(one is not None for one in (*asked, self.high))
+        )
 
     @property
     def is_of_names(self) -> bool:
@@ -128,8 +136,8 @@ def _read_rule(node: Node) -> ContractRule:
         cast("Then | None", then),
         texts.get("say", ""),
         texts.get("page", ""),
-        _read_condition(fields["when"]) if "when" in fields else None,
-        _read_condition(fields["unless"]) if "unless" in fields else None,
+        read_condition(fields["when"]) if "when" in fields else None,
+        read_condition(fields["unless"]) if "unless" in fields else None,
         spans.get("olderThan"),
         spans.get("ahead"),
         _read_clamp(fields["clamp"]) if "clamp" in fields else None,
@@ -145,6 +153,8 @@ def _read_rule(node: Node) -> ContractRule:
         _read_ways(fields["anyOf"]) if "anyOf" in fields else (),
         _read_ways(fields["oneOf"]) if "oneOf" in fields else (),
         *(_read_pattern(fields[key]) if key in fields else "" for key in _NAMES),
+        has_any=_read_keys(fields["hasAny"]) if "hasAny" in fields else (),
+        for_params=_read_params(fields["forParams"]) if "forParams" in fields else {},
     )
     if isinstance(node.value, dict):
         _check_key(node, rule)
@@ -189,13 +199,19 @@ def _check_then(node: Node, rule: ContractRule) -> None:
     elif rule.then == "leave_out" and not (rule.key or rule.one_of):
         node.complain("leaves out no key; name it with `key`")
     elif rule.then == "cut" and not _can_cut(rule):
-        node.complain("cuts by `charactersMax` or `itemsMax` alone; make the rest another rule")
+        node.complain(
+            "cuts by `charactersMax` and `itemsMax`, or by `bytesMax`; make the rest another rule"
+        )
 
 
 def _can_cut(rule: ContractRule) -> bool:
-    others = (rule.bytes_max, rule.among, rule.low, rule.high)
-    is_alone = not (rule.pattern or rule.is_of_names) and all(one is None for one in others)
-    return is_alone and (rule.characters_max is not None or rule.items_max is not None)
+    counts = [rule.characters_max, rule.items_max, rule.bytes_max]
+    others = (rule.among, rule.low, rule.high)
+    if rule.pattern or rule.is_of_names or rule.has_any or not rule.key:
+        return False
+    # Bytes stand alone, for a text; characters and items may be limits of one key.
+    is_one_kind = rule.bytes_max is None or counts.count(None) == len(counts) - 1
+    return is_one_kind and any(one is not None for one in counts) and others == (None,) * 3
 
 
 def _read_name(node: Node) -> str:
@@ -208,31 +224,44 @@ def _read_name(node: Node) -> str:
 def fill_contract(
     rules: tuple[ContractRule, ...], values: Mapping[str, str]
 ) -> tuple[ContractRule, ...]:
-    """Return the rules with their params filled in; one whose age is empty goes.
+    """Return the rules with their params filled in; those of other values, or without an age, go.
 
     Raises `ValueError` with a sentence that shows no param's value.
     """
-    filled = [_fill_age(rule, values) for rule in rules if _has_age(rule, values)]
+    asked = [rule for rule in rules if _is_for(rule, values)]
+    filled = [_fill_age(rule, values) for rule in asked if _has_age(rule, values)]
     return tuple(_fill_conditions(rule, values) for rule in filled)
 
 
 def _fill_conditions(rule: ContractRule, values: Mapping[str, str]) -> ContractRule:
-    found: dict[str, Any] = {}
-    for name, tree in (("when", rule.when), ("unless", rule.unless)):
-        names = [*used_params(tree)]
-        missing = [one for one in names if one not in values]
-        if missing:
-            told = ", ".join(missing)
-            raise ValueError(f"params: {told} must be given; the kit's contract uses it")
-        if names:
-            node = Node(fill_tree(tree, values), name, [])
-            found[name] = _read_condition(node)
-            if node.problems:
-                told = " and ".join(names)
-                raise ValueError(
-                    f"params: {told} cannot stand in the contract's rule {rule.name}; correct it"
-                )
+    place = f"the contract's rule {rule.name}"
+    pairs = [(name, tree) for name, tree in (("when", rule.when), ("unless", rule.unless)) if tree]
+    found = {name: fill_condition(tree, values, place) for name, tree in pairs}
     return msgspec.structs.replace(rule, **found) if found else rule
+
+
+def fill_condition(tree: Any, values: Mapping[str, str], place: str) -> Any:
+    """Return a condition with its params filled in; `place` says in words where it stands.
+
+    Raises `ValueError` with a sentence that shows no param's value.
+    """
+    names = [*used_params(tree)]
+    missing = [one for one in names if one not in values]
+    if missing:
+        raise ValueError(f"params: {', '.join(missing)} must be given; {place} uses it")
+    if not names:
+        return tree
+    node = Node(fill_tree(tree, values), "when", [])
+    found = read_condition(node)
+    if node.problems:
+        told = " and ".join(names)
+        raise ValueError(f"params: {told} cannot stand in {place}; correct it")
+    return found
+
+
+def _is_for(rule: ContractRule, values: Mapping[str, str]) -> bool:
+    pairs = rule.for_params.items()
+    return all(values.get(name, "") in wanted for name, wanted in pairs)
 
 
 def _has_age(rule: ContractRule, values: Mapping[str, str]) -> bool:
@@ -271,6 +300,27 @@ def _read_way(node: Node) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _read_keys(node: Node) -> tuple[str, ...]:
+    """Read the names of keys of an object."""
+    entries = node.entries()
+    if not 1 <= len(entries) <= WAYS_MAX:
+        node.complain(f"has {len(entries)} keys; 1 to {WAYS_MAX} are taken")
+    return tuple(entry.text() for entry in entries[:WAYS_MAX])
+
+
+def _read_params(node: Node) -> dict[str, tuple[str, ...]]:
+    """Read the values of params: of each name one, or a list."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, below in node.named().items():
+        entries = below.entries() if isinstance(below.value, list) else [below]
+        if not entries:
+            below.complain("has no value; name one, or a list of them")
+        found[name] = tuple(entry.scalar_text() for entry in entries)
+    if not found and isinstance(node.value, dict):
+        node.complain("names no param; write NAME: value")
+    return found
+
+
 def _param_of(node: Node) -> str:
     """Return the name of the param that stands for a span, or nothing."""
     match = MARK.fullmatch(node.scalar_text())
@@ -287,7 +337,7 @@ def _read_span(node: Node) -> int:
     return found or 0
 
 
-def _read_condition(node: Node) -> Any:
+def read_condition(node: Node) -> Any:
     """Read a condition as playbooks do; its paths are those of the output."""
     problems: list[Problem] = []
     place = f"{node.path}.byConditions.when"

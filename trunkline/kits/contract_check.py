@@ -125,9 +125,9 @@ class Contract:
 
 def _breaks(rule: ContractRule) -> Breaks:
     """Return what says whether an event breaks a rule."""
-    gates = [*([_condition(rule.when)] if rule.when else [])]
+    gates = [*([condition_test(rule.when)] if rule.when else [])]
     if rule.unless:
-        holds = _condition(rule.unless)
+        holds = condition_test(rule.unless)
         gates.append(lambda value: not holds(value))
     test = _test(rule)
     if not gates:
@@ -219,11 +219,13 @@ def _any_member(test: Holds) -> Holds:
     return is_broken
 
 
-def _condition(tree: dict[str, Any]) -> Holds:
-    """Return the predicate of a condition as playbooks write it."""
+def condition_test(tree: Any) -> Holds:
+    """Return the predicate of a condition as playbooks write it, checked and without params."""
     ((name, argument),) = tree.items()
     if name in GROUPS:
-        return _group([_condition(each) for each in argument["conditions"]], name == "matchesAll")
+        return _group(
+            [condition_test(each) for each in argument["conditions"]], name == "matchesAll"
+        )
     holds = OPERATORS[name].prepare(argument)
     parts = path_parts(argument["inputPath"])
     if not parts:
@@ -254,16 +256,31 @@ def _fault(rule: ContractRule) -> Holds | None:
     if (items := rule.items_max) is not None:
         tests.append(lambda value: isinstance(value, list | dict) and _count(value) > items)
     if (most := rule.bytes_max) is not None:
-        tests.append(lambda value: len(_encode(value)) > most)
+        tests.append(_bytes_test(most, of_text=rule.then == "cut"))
     if (among := rule.among) is not None:
         tests.append(_among_test(among))
     if rule.pattern:
         tests.append(_pattern_test(rule.pattern))
     if rule.low is not None or rule.high is not None:
         tests.append(_range_test(rule.low, rule.high))
+    return _any_of([*tests, *_tests_of_keys(rule)])
+
+
+def _tests_of_keys(rule: ContractRule) -> list[Holds]:
+    """Return what finds fault with the keys of an object."""
+    tests: list[Holds] = []
     if rule.is_of_names:
         tests.append(_names_test(_bad_names(rule.names, rule.names_not)))
-    return _any_of(tests)
+    if rule.has_any:
+        tests.append(_lacks_test(rule.has_any))
+    return tests
+
+
+def _bytes_test(most: int, *, of_text: bool) -> Holds:
+    """Return what finds a value whose JSON is too long; of what is cut, the text alone."""
+    if of_text:
+        return lambda value: isinstance(value, str) and len(value.encode()) > most
+    return lambda value: len(_encode(value)) > most
 
 
 def _any_of(tests: Sequence[Holds]) -> Holds | None:
@@ -332,6 +349,16 @@ def _names_test(is_bad: Callable[[str], bool]) -> Holds:
     return is_other
 
 
+def _lacks_test(keys: Sequence[str]) -> Holds:
+    def lacks_all(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        named = cast("dict[str, Any]", value)
+        return all(named.get(key) in (None, "") for key in keys)
+
+    return lacks_all
+
+
 def _clamp(look: _Look, rule: ContractRule, clamp: Clamp) -> None:
     """Set a key to the attempt's time, where it stands there."""
     tree = look.change()
@@ -362,6 +389,15 @@ def _mend(look: _Look, rule: ContractRule, fault: Holds | None) -> None:
     if rule.then == "leave_out":
         for site in reversed(found):
             del site.holder[site.key]
+        _leave_out_empty(tree, rule.key)
+
+
+def _leave_out_empty(tree: dict[str, Any], key: str) -> None:
+    """Leave out a list of which a rule has left no member."""
+    holder, _, last = key.rpartition(".")
+    if last == EVERY and holder:
+        for site in [site for site in sites(tree, holder) if site.value == []][::-1]:
+            del site.holder[site.key]
 
 
 def _keep_first(look: _Look, rule: ContractRule) -> None:
@@ -375,6 +411,8 @@ def _keep_first(look: _Look, rule: ContractRule) -> None:
 
 
 def _cut(site: Site, rule: ContractRule) -> Any:
+    if isinstance(site.value, str) and rule.bytes_max is not None:
+        return site.value.encode()[: rule.bytes_max].decode(errors="ignore")
     if isinstance(site.value, str):
         return site.value[: rule.characters_max]
     if isinstance(site.value, dict):
@@ -383,6 +421,8 @@ def _cut(site: Site, rule: ContractRule) -> Any:
 
 
 def _limit(site: Site, rule: ContractRule) -> str:
+    if rule.bytes_max is not None:
+        return f"{rule.bytes_max} bytes"
     if isinstance(site.value, str):
         return f"{rule.characters_max} characters"
     return f"{rule.items_max} items"

@@ -22,7 +22,7 @@ from trunkline.kit.destination import (
 )
 from trunkline.kit.shaping import CodeSource
 from trunkline.kits.answers import OUTCOME_UNKNOWN
-from trunkline.kits.apart import set_apart
+from trunkline.kits.apart import Taken, keep_apart, set_apart
 from trunkline.kits.auth import token_request
 from trunkline.kits.draft import Draft, draft_of, finish, read_draft, sign, transform_values
 from trunkline.kits.endpoint import EndpointNeeds
@@ -70,6 +70,7 @@ class Exchanges:
         self._answers = msgspec.structs.replace(filled.answers, gives_up_unknown=gives_up_unknown)
         self._tokens = Tokens()
         self._tries = Tries()
+        self._taken = Taken()
         self._following: Following | None = None
         if filled.follow_up is not None and filled.status is not None:
             self._following = Following(filled.follow_up, filled.status, gives_up_unknown)
@@ -179,7 +180,7 @@ class Exchanges:
         return _whole_events(events, judged)
 
     def _judge_endpoint(self, event: Mapped) -> Judged:
-        endpoint = self._filled.request_for(event.type, event.name).endpoint
+        endpoint = self._filled.request_for(event).endpoint
         if endpoint is None:
             return event
         try:
@@ -247,7 +248,7 @@ class Exchanges:
         return pack([self._entry(event) for event in events], self._room, REQUESTS_MAX)[0]
 
     def _entry(self, event: Mapped) -> Entry[Group]:
-        made = self._filled.request_for(event.type, event.name)
+        made = self._filled.request_for(event)
         headers: Headers = ()
         if any(header.event_key for header in made.spec.headers):
             headers = event_headers(made.spec.headers, event.event)
@@ -265,7 +266,7 @@ class Exchanges:
     def _send(self, made: FilledRequest, job: Job, parcel: Parcel[Group]) -> Steps:
         """Make one request and judge its answer: one outcome for each event of the parcel."""
         events, attempt = job.events, job.attempt
-        batch = _values(made, events, parcel)
+        batch = self._apart(made, job, parcel)
         try:
             draft = draft_of(made, parcel.key.headers, batch, parcel.key.url)
             if made.spec.transform is not None:
@@ -282,6 +283,15 @@ class Exchanges:
         if self._following is not None:
             self._following.take(keys, batch, answer, outcomes, attempt.now_ms)
         return outcomes
+
+    def _apart(self, made: FilledRequest, job: Job, parcel: Parcel[Group]) -> list[dict[str, Any]]:
+        """Return what a request carries, its numbers apart from those of earlier ones too."""
+        apart = made.spec.apart
+        if apart is None or not apart.by:
+            return _values(made, job.events, parcel)
+        values = [job.events[position].value for position in parcel.positions]
+        keys = [job.keys[position] for position in parcel.positions]
+        return keep_apart(values, keys, apart, self._taken)
 
     def _ask(
         self, made: FilledRequest, request: Request, draft: Draft, attempt: Attempt
@@ -322,9 +332,9 @@ class Exchanges:
 def _values(
     made: FilledRequest, events: Sequence[Mapped], parcel: Parcel[Group]
 ) -> list[dict[str, Any]]:
-    """Return what a request carries."""
+    """Return what a request carries, its numbers apart."""
     values = [events[position].value for position in parcel.positions]
-    return set_apart(values, made.spec.apart) if made.spec.apart else values
+    return values if made.spec.apart is None else set_apart(values, made.spec.apart.key)
 
 
 def _key(events: Sequence[Mapped], parcel: Parcel[Group], attempt: Attempt) -> str:

@@ -7,14 +7,17 @@ event, so that the destination parks with a sentence instead of failing one even
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from trunkline.kit.destination import Mapped
 from trunkline.kits.answers import Answers
 from trunkline.kits.auth import load_rsa_key
 from trunkline.kits.auth_spec import Auth
+from trunkline.kits.conditional import fill_when
 from trunkline.kits.connection import Connection
 from trunkline.kits.contract import fill_contract
 from trunkline.kits.contract_check import Contract
@@ -43,6 +46,7 @@ class FilledRequest(Struct, frozen=True):
 class Filled(Struct, frozen=True):
     """A connection, ready: the default request, those of single events, how answers are read.
 
+    `conditional` are requests that what was made of an event decides, in the order of asking.
     `contract` is None where the kit has none; so is `follow_up`, and with it the request `status`
     that asks what became of events.
     """
@@ -53,16 +57,22 @@ class Filled(Struct, frozen=True):
     contract: Contract | None = None
     follow_up: FilledFollowUp | None = None
     status: FilledRequest | None = None
+    conditional: tuple[tuple[Callable[[Any], bool], FilledRequest], ...] = ()
 
-    def request_for(self, type_: str, name: str) -> FilledRequest:
-        """Return the request of an event: `name` is a track event's own."""
+    def request_for(self, event: Mapped) -> FilledRequest:
+        """Return the request of an event: by what was made of it, or by its name."""
+        for holds, request in self.conditional:
+            if holds(event.value):
+                return request
         if not self.variants:
             return self.default
-        return self.variants.get(event_key(name if type_ == "track" else type_), self.default)
+        name = event.name if event.type == "track" else event.type
+        return self.variants.get(event_key(name), self.default)
 
     def requests(self) -> dict[str, FilledRequest]:
         """Return all requests by name."""
-        return {one.spec.name: one for one in (self.default, *self.variants.values())}
+        others = (*(one for _, one in self.conditional), *self.variants.values())
+        return {one.spec.name: one for one in (self.default, *others)}
 
 
 def fill_connection(connection: Connection, given: Mapping[str, str]) -> Filled:
@@ -75,7 +85,10 @@ def fill_connection(connection: Connection, given: Mapping[str, str]) -> Filled:
     variants = {name: _fill_request(one, values) for name, one in connection.variants.items()}
     rules = fill_contract(connection.contract, values)
     contract = Contract(rules) if rules else None
-    filled = Filled(default, variants, connection.answers, contract)
+    conditional = tuple(
+        (fill_when(one, values), _fill_request(one.spec, values)) for one in connection.conditional
+    )
+    filled = Filled(default, variants, connection.answers, contract, conditional=conditional)
     if connection.follow_up is None:
         return filled
     status = _fill_request(connection.follow_up.request, values)

@@ -10,7 +10,7 @@ a kit is checked wholly: every mistake at once, each with its path.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -130,6 +130,7 @@ def parse_kit(tree: Any, name: str = "") -> Kit:
         message = "stands in the connection; write it beside, at the top of the kit"
         node.below(f"connection.{CONTRACT}", None).complain(message)
     contract = read_contract(fields[CONTRACT]) if CONTRACT in fields else ()
+    _check_for_params(node, contract, names)
     fixtures = read_fixtures(fields["fixtures"], contract) if "fixtures" in fields else ()
     test = read_test(fields["test"], fixtures) if "test" in fields else None
     if CONTRACT in fields and not way.unsupported:
@@ -168,7 +169,12 @@ def settings_connection(kit: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**connection, CONTRACT: kit[CONTRACT]}
 
 
-def _check_given(node: Node, given: Mapping[str, str], names: list[str]) -> None:
+def _check_for_params(node: Node, rules: Sequence[ContractRule], names: list[str]) -> None:
+    for number, rule in enumerate(rules):
+        _check_given(node.below(f"{CONTRACT}[{number}].forParams", None), rule.for_params, names)
+
+
+def _check_given(node: Node, given: Iterable[str], names: list[str]) -> None:
     """Tell of values for params that the kit does not have."""
     for name in given:
         if name not in names:

@@ -11,7 +11,7 @@ from typing import Any
 from trunkline.kits.parcels import Parcel
 from trunkline.model.outcome import Blocked, Outcome, Rejected, Retry
 
-_NEXT = "sent with the next request: one batch makes at most ten"
+_NEXT = Retry("sent with the next request: one batch makes at most ten", is_next=True)
 _BEHIND = "waits behind an earlier event of its user that is to be repeated"
 _AGAIN = "; sent again to find the event at fault"
 
@@ -56,7 +56,7 @@ class ParcelOutcomes:
         A request that was rejected beside others that were not is repeated by itself, so that the
         event at fault is found: only a batch that is rejected whole is split.
         """
-        closed = [outcome or self._end or Retry(_NEXT) for outcome in self._outcomes]
+        closed = [outcome or self._end or _NEXT for outcome in self._outcomes]
         if all(isinstance(outcome, Rejected) for outcome in closed):
             return closed
         for parcel in parcels:

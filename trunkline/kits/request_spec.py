@@ -32,6 +32,17 @@ VALUE_MARK = re.compile(r"\{\{([^{}]*)\}\}")  # the path of a value of the event
 _RATE_MIN, _RATE_MAX = 0.01, 10_000.0
 
 
+class Apart(Struct, frozen=True):
+    """Whole numbers at the path `key` that must differ in a request.
+
+    Where `by` names paths, they differ from those of earlier requests too, among what has the same
+    there.
+    """
+
+    key: str
+    by: tuple[str, ...] = ()
+
+
 class Header(Struct, frozen=True):
     """A header: a text, or the path of a value of the event."""
 
@@ -52,8 +63,8 @@ class RequestSpec(Struct, frozen=True):
 
     `body` is the envelope, None where there is none; `requests_per_second` is how many the vendor
     takes, None where the kit does not say. `group_by` are paths of the output: a request
-    carries only events that have the same at each of them. `apart` is the path of whole numbers
-    that must differ in it; empty, nothing must. `by_device`: the vendor wants the events of a
+    carries only events that have the same at each of them. `apart` are whole numbers that must
+    differ in it; None, nothing must. `by_device`: the vendor wants the events of a
     device in their order, whoever used it.
     """
 
@@ -70,7 +81,7 @@ class RequestSpec(Struct, frozen=True):
     requests_per_second: float | None = None
     body: Any = None
     group_by: tuple[str, ...] = ()
-    apart: str = ""
+    apart: Apart | None = None
     by_device: bool = False
 
 
@@ -92,8 +103,8 @@ def read_request(node: Node, name: str) -> RequestSpec:
         _read_transform(fields["transform"]) if "transform" in fields else None,
         _read_rate(fields["requestsPerSecond"]) if "requestsPerSecond" in fields else None,
         fields["body"].value if "body" in fields else None,
-        _read_group_by(fields["groupBy"]) if "groupBy" in fields else (),
-        _read_path(fields["apart"]) if "apart" in fields else "",
+        _read_paths(fields["groupBy"]) if "groupBy" in fields else (),
+        _read_apart(fields["apart"]) if "apart" in fields else None,
         "order" in fields and fields["order"].choice(ORDERS) == "device",
     )
     if "endpoint" in fields:
@@ -107,7 +118,16 @@ def read_request(node: Node, name: str) -> RequestSpec:
     return spec
 
 
-def _read_group_by(node: Node) -> tuple[str, ...]:
+def _read_apart(node: Node) -> Apart:
+    """Read a path, or `{key, by}`."""
+    if not isinstance(node.value, dict):
+        return Apart(_read_path(node))
+    fields = node.fields(("key", "by"), ("key", "by"))
+    key = _read_path(fields["key"]) if "key" in fields else ""
+    return Apart(key, _read_paths(fields["by"]) if "by" in fields else ())
+
+
+def _read_paths(node: Node) -> tuple[str, ...]:
     """Read one path of the output, or a few."""
     entries = node.entries() if isinstance(node.value, list) else [node]
     if not 1 <= len(entries) <= GROUPS_MAX:

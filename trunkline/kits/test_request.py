@@ -22,7 +22,13 @@ from trunkline.kit.destination import (
     delivery_id,
 )
 from trunkline.kit.times import format_ms
-from trunkline.kits.connection import DEFAULT, FOLLOW_UP, Connection, parse_connection
+from trunkline.kits.connection import (
+    CONDITIONAL,
+    DEFAULT,
+    FOLLOW_UP,
+    Connection,
+    parse_connection,
+)
 from trunkline.kits.exchange import Exchanges
 from trunkline.kits.filled import fill_connection
 from trunkline.kits.fixtures import CannotRun, shape_events
@@ -142,6 +148,8 @@ def _with_changes(spec: ConnectionTestSpec, tree: Tree, event: Tree) -> Tree:
     request = next((r for key, r in variants.items() if event_key(key) == name), changed[DEFAULT])
     told = {"endpoint": spec.endpoint or None, "body": spec.body}
     request.update({key: value for key, value in told.items() if value is not None})
+    if any(told.values()):
+        changed.pop(CONDITIONAL, None)  # the test's own endpoint is that of its event, by its name
     changed.pop(FOLLOW_UP, None)  # a test is judged by its first answer
     return {**changed, "answers": answers_of(spec, tree)}
 

@@ -19,12 +19,14 @@ class Retry(Struct, frozen=True, tag="retry"):
     """Not now. `after_seconds` is what the destination asked for (`Retry-After`), else 0.
 
     `was_taken`: the destination has the event, and tells later what became of it. The next attempt
-    asks for that, after `after_seconds`, and sends nothing.
+    asks for that, after `after_seconds`, and sends nothing. `is_next`: nothing failed, there was
+    no room for it among the requests of this attempt, which are at their limit.
     """
 
     reason: str
     after_seconds: float = 0.0
     was_taken: bool = False
+    is_next: bool = False
 
 
 class Rejected(Struct, frozen=True, tag="rejected"):

@@ -10,12 +10,21 @@ from trunkline.playbook.scalars import getter, items_of, json_text, number_of
 from trunkline.playbook.transform import Function, Transform, example
 
 Shape = Callable[[dict[str, Any]], None]
+Gets = list[tuple[str, Callable[[Any], Any]]]
+
+
+def _listed(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+_KINDS: dict[str, Function] = {"numbers": number_of, "texts": json_text, "lists": _listed}
 
 
 def prepare_items(argument: Any) -> Function:
     """Return the function of `mapItems`. Raises ValueError for an argument that does not fit."""
-    given = fields(argument, ("fields", "numbers", "texts", "defaults"), ("fields",))
-    gets = [(key, getter(path.split("."))) for key, path in text_map(given, "fields").items()]
+    given = fields(argument, ("fields", "groups", *_KINDS, "defaults"), ("fields",))
+    gets = _gets_of(given, "fields")
+    groups = _groups_of(given)
     shapes = _shapes_of(given, [key for key, _ in gets])
 
     def item_of(item: Any) -> dict[str, Any]:
@@ -23,6 +32,9 @@ def prepare_items(argument: Any) -> Function:
         if made:
             for shape in shapes:
                 shape(made)
+            for name, inner in groups:
+                if found := {key: value for key, get in inner if (value := get(item)) is not None}:
+                    made[name] = found
         return made
 
     def run(value: Any) -> list[Any] | None:
@@ -33,11 +45,27 @@ def prepare_items(argument: Any) -> Function:
     return run
 
 
+def _gets_of(given: dict[str, Any], name: str) -> Gets:
+    return [(key, getter(path.split("."))) for key, path in text_map(given, name).items()]
+
+
+def _groups_of(given: dict[str, Any]) -> list[tuple[str, Gets]]:
+    """Return the objects inside of each new one: their keys, and what stands in them."""
+    groups: Any = given.get("groups", {})
+    if not isinstance(groups, dict) or ("groups" in given and not groups):
+        raise ValueError("groups: expected an object of objects of texts, not empty")
+    named = cast("dict[str, Any]", groups)
+    for name in named:
+        if name in given["fields"]:
+            raise ValueError(f"groups: {name[:60]!r} is one of the `fields`, too")
+    return [(name, _gets_of(named, name)) for name in named]
+
+
 def _shapes_of(given: dict[str, Any], keys: Sequence[str]) -> list[Shape]:
     """Return what is done to each new object: kinds of values first, then what is missing."""
     found = [
         _change_to(text_list(given, name), change)
-        for name, change in (("numbers", number_of), ("texts", json_text))
+        for name, change in _KINDS.items()
         if _names_fields(given, name, keys)
     ]
     return [*found, _fill_with(given["defaults"])] if "defaults" in given else found
@@ -84,14 +112,20 @@ _PRODUCTS = [{"id": 7, "name": "Uno", "price": 3}, {"id": 8, "price": "18.99"}]
 MAP_ITEMS = Transform(
     "mapItems",
     "Make a list of objects out of a list of objects, or of one.",
-    "`{fields, numbers, texts, defaults}`: the keys of the new objects, each with the path in the "
-    "old ones; which of them become numbers, or texts; what is written where one is missing",
+    "`{fields, groups, numbers, texts, lists, defaults}`: the keys of the new objects, each with "
+    "the path in the old ones; the same for objects inside of them; which of the keys become "
+    "numbers, texts, or lists of one; what is written where one is missing",
     prepare_items,
     (
         example(
             {"fields": {"item_id": "id", "item_name": "name"}},
             _PRODUCTS,
             [{"item_id": 7, "item_name": "Uno"}, {"item_id": 8}],
+        ),
+        example(
+            {"fields": {"item_id": "id"}, "groups": {"more": {"called": "name"}}},
+            _PRODUCTS,
+            [{"item_id": 7, "more": {"called": "Uno"}}, {"item_id": 8}],
         ),
         example(
             {

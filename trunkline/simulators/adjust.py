@@ -47,12 +47,14 @@ class Adjust(Simulator):
         "device_not_found": "404: no install of the device yet",
         "opted_out": "451: the device asked to be forgotten",
         "unique_event": "400: a unique event that was tracked before",
+        "error_in_200": "200 with an error in its body: nothing is taken",
     }
     fault_outcomes: ClassVar[Mapping[str, str]] = {
         "security": "blocked",
         "device_not_found": "retry",
         "opted_out": "rejected",
         "unique_event": "delivered",
+        "error_in_200": "rejected",
     }
 
     def __init__(self) -> None:
@@ -83,6 +85,7 @@ class Adjust(Simulator):
             "device_not_found": _error(404, "Event request failed (Device not found)"),
             "opted_out": _error(451, "Device is opted out"),
             "unique_event": _error(400, "Ignoring event, earlier unique event tracked"),
+            "error_in_200": _error(200, "Bad event state"),
         }
         return replies[fault] if fault in replies else super().misbehave(fault, ask)
 

@@ -25,6 +25,7 @@ from trunkline.simulators.simulator import Ask, Reply, Simulator
 
 _PATH = re.compile(r"/events/v[12]/apps/([^/]+)/(?:mobile-app/9360|web/9320)")
 _USER_IDS = ("externalUserID", "externalUserEmail", "externalUserPhone")
+_ASKED = ("notDetermined", "restricted", "denied", "authorized")
 _DEVICE_IDS = ("deviceUUID", "gaid", "ifa", "ifv", "clientID", "cookieID")
 
 
@@ -77,6 +78,9 @@ class Airbridge(Simulator):
         """Note what Airbridge takes and then cannot use."""
         if "x-forwarded-for" not in ask.headers and not object_at(body, "device").get("clientIP"):
             self.complain("ip", "device.clientIP", "without it the sender's address is recorded")
+        asked = object_at(body, "device.appTrackingTransparency")
+        if asked and asked.get("trackingAuthorizeStatus") not in _ASKED:
+            self.complain("att", "device.appTrackingTransparency", f"{asked!r}")
         goal = object_at(body, "eventData.goal")
         if "value" in goal and not is_number(goal["value"]):
             self.complain("number", "eventData.goal.value", f"{goal['value']!r}")

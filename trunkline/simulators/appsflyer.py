@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from trunkline.simulators.checks import (
     is_number,
     is_sha256,
     is_text,
+    is_whole,
     json_object_of,
     missing_of,
 )
@@ -34,6 +35,25 @@ _HASHED = (
     "last_name_hashed",
 )
 
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_CONSENT: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+    "manual": {
+        "gdpr_applies": _is_flag,
+        "ad_user_data_enabled": _is_flag,
+        "ad_personalization_enabled": _is_flag,
+    },
+    "tcf": {
+        "policy_version": is_whole,
+        "cmp_sdk_id": is_whole,
+        "cmp_sdk_version": is_whole,
+        "gdpr_applies": lambda v: is_whole(v) and v in (0, 1),
+        "tcstring": is_text,
+    },
+}
 _FORMS: Mapping[str, Callable[[Any], bool]] = {
     "appsflyer_id": lambda v: isinstance(v, str) and bool(_APPSFLYER_ID.fullmatch(v)),
     "eventTime": lambda v: isinstance(v, str) and bool(_EVENT_TIME.fullmatch(v)),
@@ -45,6 +65,7 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
     "customer_user_id": is_text,
     "os": is_text,
     "att": lambda v: v in (0, 1, 2, 3),
+    "consent_data": lambda v: _is_consent(v),
     **dict.fromkeys(_HASHED, is_sha256),
 }
 
@@ -134,6 +155,19 @@ def _silent_faults(body: dict[str, Any]) -> list[tuple[str, str]]:
     if revenue is not None and "eventCurrency" not in body:
         found.append(("revenue_without_currency", "eventValue"))
     return found
+
+
+def _is_consent(value: Any) -> bool:
+    """Say whether this is consent in one of the two forms: choices, or a TC string."""
+    if not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
+        return False
+    ((form, told),) = cast("dict[str, Any]", value).items()
+    kinds = _CONSENT.get(form)
+    if kinds is None or not isinstance(told, dict):
+        return False
+    given = cast("dict[str, Any]", told)
+    needed = "gdpr_applies" if form == "manual" else "tcstring"
+    return needed in given and all(key in kinds and kinds[key](one) for key, one in given.items())
 
 
 def _text(status: int, words: str) -> Reply:

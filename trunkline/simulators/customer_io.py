@@ -15,6 +15,7 @@ ITEM_BYTES_MAX = 32_000
 NAME_BYTES_MAX = 100
 ID_BYTES_MAX = 150
 _PERSON_IDS = ("id", "email", "phone", "cio_id")
+_OF_ANONYMOUS = ("anonymous_id", "name", "type", "id", "timestamp", "data")
 ACTIONS = frozenset(
     {"identify", "delete", "event", "screen", "page", "add_relationships", "merge", "suppress",
      "delete_relationships", "add_device", "delete_device", "unsuppress"}
@@ -50,6 +51,8 @@ class CustomerIo(Simulator):
         body = checks.json_object_of(ask)
         if isinstance(body, str):
             return _bad(body)
+        if route == ("POST", "/api/v1/events"):
+            return self._anonymous(body, is_refused=bool(refused))
         if route == ("POST", "/api/v2/batch"):
             return self._batch(checks.list_at(body, "batch"), len(ask.body), refused)
         if route == ("POST", "/api/v2/entity"):
@@ -81,14 +84,22 @@ class CustomerIo(Simulator):
         self._store("", item)
         return Reply(200, {})
 
+    def _anonymous(self, body: dict[str, Any], *, is_refused: bool) -> Reply:
+        """Take what somebody did whom nobody knows; without an `anonymous_id` nobody ever will."""
+        field, message = _fault_of_anonymous(body)
+        if is_refused or message:
+            return _bad(f"{field}: {message}" if message else "a fault that was asked for")
+        if not body.get("anonymous_id"):
+            self.complain("anonymous_id", "body", "nobody can be joined with this event later")
+        self._store("", {**body, "action": body.get("type", "event")})
+        return Reply(200, {})
+
     def _v1(self, ask: Ask, body: dict[str, Any]) -> Reply:
         parts = ask.path.strip("/").split("/")
         identifiers: dict[str, Any] = {}
         if parts[:3] == ["api", "v1", "customers"] and len(parts) in (4, 5):
             identifiers = {"id": unquote(parts[3])}
         is_event = parts[-1] == "events" and ask.method == "POST"
-        if parts == ["api", "v1", "events"]:
-            identifiers = {"anonymous_id": body.get("anonymous_id") or "none"}
         if not identifiers or not (is_event or ask.method == "PUT"):
             return Reply(404, {"meta": {"error": "not found"}})
         action = "event" if is_event else "identify"
@@ -104,6 +115,18 @@ class CustomerIo(Simulator):
             self.complain("ulid", where, f"id {told!r} is no ULID: a retry counts twice")
             told = ""
         self.take(told, item.get("name") or item["action"], item)
+
+
+def _fault_of_anonymous(body: dict[str, Any]) -> tuple[str, str]:
+    if unknown := checks.unknown_of(body, _OF_ANONYMOUS):
+        return unknown[0], "is no field of an anonymous event"
+    if body.get("type", "event") not in ("event", "page", "screen"):
+        return "type", "type must be event, page or screen"
+    if body.get("data") is not None and not checks.is_object(body["data"]):
+        return "data", "data is an object"
+    own = {"type": "person", "action": "event"}
+    ids = {"anonymous_id": body.get("anonymous_id") or "none"}
+    return _fault_of({**body, **own, "identifiers": ids})
 
 
 def _bad(message: str) -> Reply:

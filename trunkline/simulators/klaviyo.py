@@ -10,6 +10,7 @@ import msgspec
 from trunkline.simulators import checks
 from trunkline.simulators.simulator import Ask, Reply, Simulator
 
+OPT_OUT = "x-klaviyo-revision-fall-forward-opt-out"
 REVISION_OLDEST = "2024-10-15"
 JSON_API = "application/vnd.api+json"
 METRIC_CHARACTERS_MAX = 128
@@ -72,6 +73,8 @@ class Klaviyo(Simulator):
         revision = ask.headers.get("revision", "")
         if not re.fullmatch(r"20\d\d-\d\d-\d\d(\.pre)?", revision):
             return _error(400, "invalid", "The revision header is missing or no date.", "")
+        if revision < REVISION_OLDEST and ask.headers.get(OPT_OUT) == "1":
+            return _error(410, "gone", f"Revision {revision} is retired.", "")
         if revision < REVISION_OLDEST:
             self.complain("revision", ask.path, f"{revision} is retired; a newer one answers")
         if ask.method == "POST" and checks.content_type_of(ask) not in (

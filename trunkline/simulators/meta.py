@@ -173,3 +173,5 @@ def money(event: Any, where: str) -> Iterator[Finding]:
     yield from rules.amount(custom.get("value"), f"{where}.custom_data.value")
     if custom.get("currency") is not None:
         yield from rules.currency(custom["currency"], f"{where}.custom_data.currency")
+    for index, one in enumerate(checks.list_at(custom, "contents")):
+        yield from rules.missing(one, ["id", "quantity"], f"{where}.custom_data.contents.{index}.")

@@ -13,7 +13,7 @@ from trunkline.simulators.simulator import Ask, Reply, Simulator
 
 EVENTS_MAX = 2_000
 BYTES_MAX = 10 * 1_048_576
-PROPERTIES_MAX = 255
+PROPERTIES_MAX = 254
 OLDEST_SECONDS = 31_536_000  # the beginning of 1971
 _INSERT_ID = re.compile(r"[A-Za-z0-9-]{1,36}")
 _NO_IDS = frozenset(

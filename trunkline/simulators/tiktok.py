@@ -24,6 +24,7 @@ APP_EVENTS = (
     "SpendCredits StartTrial Subscribe UnlockAchievement ViewContent"
 )
 ATT = "AUTHORIZED DENIED NOT_DETERMINED RESTRICTED NOT_APPLICABLE"
+DEVICES = (("idfa",), ("gaid",), ("idfv",))
 
 
 class TikTok(Simulator):
@@ -115,6 +116,8 @@ def judge(event: Any, source: str, where: str, now_ms: int) -> Iterator[Finding]
     yield from people(user, f"{where}.user")
     if source == "app":
         yield from app(event, where)
+    if source == "crm":
+        yield from rules.missing(event, ["lead.lead_id", "lead.lead_event_source"], f"{where}.")
     if source == "web" and not checks.at(event, "page.url"):
         yield Finding("page_url", f"{where}.page.url", "is recommended on the web", fatal=False)
     properties = checks.object_at(event, "properties")
@@ -139,6 +142,8 @@ def people(user: dict[str, Any], where: str) -> Iterator[Finding]:
 def app(event: Any, where: str) -> Iterator[Finding]:
     """Find what an event of an app lacks."""
     yield from rules.missing(event, ["app.app_id"], f"{where}.")
+    if not rules.has_any(checks.object_at(event, "user"), DEVICES):
+        yield Finding("device", f"{where}.user", "idfa, gaid or idfv is required")
     if checks.at(event, "event") not in APP_EVENTS.split():
         message = "no standard event of apps"
         yield Finding("app_event", f"{where}.event", message, fatal=False)
