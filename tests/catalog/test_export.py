@@ -14,6 +14,7 @@ from trunkline.catalog.check import read_workspace
 from trunkline.catalog.export import export_workspace, render, render_tree
 from trunkline.catalog.workspace import (
     AppSpec,
+    ConsentRegionsSpec,
     DestinationSpec,
     EventSpec,
     FilterSpec,
@@ -49,6 +50,7 @@ apps:
       dev_key_previous: {secret: "1e5", until: 2030-12-01T00:00:00.250Z}
       allowed_ips: [10.0.0.0/8]
     profiles: {enabled: false}
+    consent_regions: {needed_in: [EEA, NO, US-CA], without: drop, unknown: not_needed}
     keys:
       - name: b
         type: server
@@ -73,7 +75,11 @@ apps:
         historical: true
         deny_fields: [context.ip, "properties.*_token"]
         hash_fields: [default, userId]
+        consent_regions:
+          {needed_in: [ALL], country_fields: [properties.market], personal_fields: ["traits.*"]}
       - {id: k.2, kind: klaviyo, settings: {url: "https://k", api_key: hush}, hash_fields: default}
+      - {id: k.3, kind: klaviyo, settings: {url: "https://k", api_key: hush},
+         consent_regions: {needed_in: []}}
 """
 
 
@@ -135,6 +141,18 @@ ENDS = st.integers(1_800_000_000_000, 4_000_000_000_000).map(Instant)
 PREVIOUS = st.builds(Previous, secret=st.builds(SecretText, SECRETS), until=ENDS)
 
 
+REGIONS = st.none() | st.builds(
+    ConsentRegionsSpec,
+    needed_in=st.lists(st.sampled_from(["EEA", "EU", "ALL", "NO", "GB", "US-CA", "CA-QC"])).map(
+        tuple
+    ),
+    unknown=st.sampled_from(["needed", "not_needed"]),
+    without=st.sampled_from(["withhold", "drop"]),
+    country_fields=st.sampled_from([(), ("properties.market",)]),
+    personal_fields=st.sampled_from([(), ("properties.*_seat", "context.x")]),
+)
+
+
 @st.composite
 def workspaces(draw: st.DrawFn) -> Workspace:
     """Any workspace in which every secret is another one."""
@@ -146,6 +164,7 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         dedupe_days=draw(st.floats(0.5, 365)),
         rate=RateSpec(events_per_second_max=draw(st.none() | st.floats(0.1, 1e6))),
         profiles=ProfilesSpec(enabled=draw(st.booleans())),
+        consent_regions=draw(REGIONS),
         s2s=S2SSpec(
             enabled=True,
             dev_key=SecretText(secrets[0]),
@@ -166,6 +185,7 @@ def workspaces(draw: st.DrawFn) -> Workspace:
                     "headers": {draw(NAMES): SecretText(secrets[5])},
                 },
                 filter=FilterSpec(events=tuple(names)),
+                consent_regions=draw(REGIONS),
             ),
         ),
     )

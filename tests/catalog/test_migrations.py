@@ -38,7 +38,7 @@ from trunkline.model.snapshot import digest
 from trunkline.state.home import Home
 
 PLAYBOOK_FIELDS = ("playbook", "revision", "shadow", "shadow_revision")
-PROTECTION_FIELDS = ("deny_fields", "hash_fields")
+PROTECTION_FIELDS = ("deny_fields", "hash_fields", "consent_regions")
 KEY_RATE_FIELDS = ("rate", "rate_per_ip")
 FOLDER = Path(trunkline.catalog.migrations.__file__).parent
 
@@ -161,6 +161,7 @@ def test_an_old_home_is_brought_up_to_date_by_who_reads_it_and_loses_nothing(
     assert app.events_by_slug["taqsq"].revenue
     assert (crm.uid, crm.since, crm.revision, crm.playbook) == (5, 2, 0, b"")
     assert b"hush-hush-hush" in crm.settings
+    assert crm.consent_regions is None  # what it was sent it is sent
     assert apply(home, export_workspace(home, FakeClock(), reveal=True).text).lines == ()
 
 

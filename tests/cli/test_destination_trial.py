@@ -181,3 +181,25 @@ def test_a_channel_is_opened_and_nothing_is_written(tmp_path: Path, capsys: Capt
     code, text = run(capsys, "test", "file")
     assert (code, text[:1]) == (0, "✓"), text
     assert not file.exists() or file.read_bytes() == b""
+
+
+def test_a_person_without_the_consent_that_is_needed_is_kept_back_here_too(
+    vendor: Judging, tmp_path: Path, capsys: Capture
+) -> None:
+    needed = {"needed_in": ["EEA"]}
+    hooks = {
+        name: webhook(name, f"{vendor.url}/{name}", consent_regions={**needed, "without": name})
+        for name in ("withhold", "drop")
+    }
+    put(tmp_path, *hooks.values())
+    event = {
+        "messageId": "m-9", "type": "track", "event": "Paid", "userId": "u-of-berlin",
+        "context": {"location": {"country": "DE"}},
+    }  # fmt: skip
+    (tmp_path / "e.json").write_text(json.dumps(event))
+    code, text = run(capsys, "send", "drop", "--event", "e.json")
+    assert code == 1 and "filtered: consent: region" in text and not vendor.at("/drop")
+    _, text = run(capsys, "send", "withhold", "--event", "e.json")
+    (seen,) = vendor.at("/withhold")
+    assert "u-of-berlin" not in json.dumps(seen.json)
+    assert "withheld: userId was taken out" in text

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.forwarding import Rig, destination, event, run, snapshot
 from trunkline.forwarder.decide import REASONS, SUPPRESSED, decider
 from trunkline.kit.erasure import ERASED
 from trunkline.model.record import Routing
-from trunkline.model.snapshot import Filter
+from trunkline.model.snapshot import ConsentRegions, Filter
 from trunkline.state.forwarder import unpack_offsets
 
 CRM: dict[str, Any] = {"id": "crm", "name": "Acme CRM", "kind": "post"}
+DROPPED = ConsentRegions(("EEA",), drops=True)
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("", {}, {}),
     ("disabled", {"enabled": False}, {}),
@@ -58,6 +60,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("", {"consent": ("a",)}, {"consent": {"explicit": True, "a": "granted"}}),
     ("consent", {"consent": ("a",)}, {"consent": {"a": "granted", "optOut": {"a": True}}}),
     ("", {"consent": ("a",)}, {"consent": {"a": {"granted": True}}}),
+    ("consent: region", {"consent_regions": DROPPED}, {}),
+    ("", {"consent_regions": msgspec.structs.replace(DROPPED, is_needed_unknown=False)}, {}),
+    ("", {"consent_regions": msgspec.structs.replace(DROPPED, drops=False)}, {}),
+    ("consent", {"consent": ("ads",), "consent_regions": DROPPED},
+     {"consent": {"optOut": {"ads": True}}}),
+    ("filter: types", {"filter": Filter(types=("identify",)), "consent_regions": DROPPED}, {}),
+    ("disabled", {"enabled": False, "consent_regions": DROPPED}, {}),
     ("historical", {}, {"historical": True}),
     ("", {"historical": True}, {"historical": True}),
 ]  # fmt: skip

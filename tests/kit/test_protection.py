@@ -103,6 +103,19 @@ def test_the_default_hashes_addresses_and_numbers_wherever_they_stand() -> None:
     assert (made["email_sent"], made["phone"]) == (True, None)
 
 
+def test_the_default_finds_contacts_however_deep_and_whatever_stands_before_the_word() -> None:
+    address = hashlib.sha256(b"x@y.z").hexdigest()
+    properties: dict[str, Any] = {
+        "customer": {"contact-Email": "X@y.z", "tier": 1}, "billing_e_mail": "x@y.z",
+        "guests": [{"mobile_number": "+98 912 000 1234"}, "x@y.z"], "emails_sent": 3,
+    }  # fmt: skip
+    made = seen({**EVENT, "properties": properties}, hashed=["default"])["properties"]
+    assert made == {
+        "customer": {"contact-Email": address, "tier": 1}, "billing_e_mail": address,
+        "guests": [{"mobile_number": PHONE}, "x@y.z"], "emails_sent": 3,
+    }  # fmt: skip
+
+
 def test_a_path_hashes_what_stands_there_by_its_name() -> None:
     def sha(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
@@ -187,7 +200,7 @@ def test_no_event_makes_it_fail_and_twice_is_as_once(
 def notes(event: Any = EVENT, deny: Any = (), hashed: Any = ()) -> list[str]:
     whole = map_event(event)
     config = destination(deny_fields=tuple(deny), hash_fields=tuple(hashed))
-    return protection_notes(whole, protect_all(config, [whole])[0])
+    return protection_notes(config, whole)
 
 
 def test_each_field_that_is_taken_out_or_hashed_leaves_a_note_and_no_value() -> None:

@@ -33,7 +33,7 @@ JANE = "8c87b489ce35cf2e2f39f80e282cb2e804932a56a213983eeeb428407d43b52d"
 NO_TIME = {"retry_hours_max": 0.0003}  # a second
 ALL_REASONS = {
     "disabled", "filter: types", "filter: events", "filter: except", "integrations", "consent",
-    "suppressed",
+    "consent: region", "suppressed",
 }  # fmt: skip
 
 
@@ -62,6 +62,8 @@ class Stage(WholeNode):
         yield made("events", filter={"events": ["Only This"]})
         yield made("except", filter={"except": ["Not This"]})
         yield made("consent", consent=["ads"])
+        drops = {"needed_in": ["EEA"], "unknown": "not_needed", "without": "drop"}
+        yield made("region", consent_regions=drops)
         denied = ["context.ip", "properties.*_token"]
         yield made("guarded", deny_fields=denied, hash_fields="default", settings=ONE)
         yield made("strict", ONE)
@@ -164,6 +166,7 @@ def test_a_story_has_its_stages_in_their_order(stage: Stage) -> None:
         ("plain", "integrations", {"integrations": {"All": False}}),
         ("plain", "integrations", {"integrations": {"PLAIN": False}}),
         ("consent", "consent", {"context": {"consent": {"optOut": {"ads": True}}}}),
+        ("region", "consent: region", {"context": {"location": {"country": "Germany"}}}),
     ],
 )
 def test_filtered_for_each_reason(

@@ -38,6 +38,7 @@ from trunkline.catalog.shaping_params import Shaping, given_params, takes_kit
 from trunkline.catalog.workspace import SecretText, Workspace, find_secrets, reveal
 from trunkline.kit.destination import Settings
 from trunkline.kit.protection import PATHS_MAX, path_problem
+from trunkline.kit.regions import COUNTRY_FIELDS_MAX, REGIONS_MAX
 from trunkline.kit.yaml_text import YamlError, read_yaml
 from trunkline.kits.kit import Kit
 from trunkline.model.snapshot import fold_name
@@ -140,6 +141,7 @@ def _check_apps(tree: Tree, tools: _Tools, context: Context) -> None:
     secrets: dict[str, Place] = {}
     for app, place in apps:
         _check_rate(app, place, context)
+        _check_consent_regions(app, place, context)
         _check_overlap(app.get("s2s"), place.key("s2s"), "dev_key", context)
         _check_keys(app, place, secrets, context)
         _check_events(app, place, context)
@@ -252,7 +254,8 @@ def _check_destinations(app: Tree, place: Place, tools: _Tools, context: Context
     _check_unique(destinations, "id", context)
     for destination, at in destinations:
         known = len(context.problems)
-        _check_paths(destination, at, context)
+        _check_paths(destination, at, context, ("deny_fields", "hash_fields"))
+        _check_consent_regions(destination, at, context)
         settings_type = _check_kind(destination, at, tools.kinds, context)
         if "playbook" in destination:
             tree = read_playbook(destination["playbook"], at.key("playbook"), context)
@@ -261,9 +264,28 @@ def _check_destinations(app: Tree, place: Place, tools: _Tools, context: Context
             _check_shaping(destination, at, settings_type, tools, context)
 
 
-def _check_paths(destination: Tree, at: Place, context: Context) -> None:
-    for key in ("deny_fields", "hash_fields"):
-        given: Any = destination.get(key)
+def _check_consent_regions(entry: Tree, at: Place, context: Context) -> None:
+    regions: Any = entry.get("consent_regions")
+    if not isinstance(regions, dict):
+        return
+    given, place = cast(Tree, regions), at.key("consent_regions")
+    for key, most in (("needed_in", REGIONS_MAX), ("country_fields", COUNTRY_FIELDS_MAX)):
+        listed: Any = given.get(key)
+        count = len(cast(list[Any], listed)) if isinstance(listed, list) else 0
+        if count > most:
+            advice = "leave out what is not needed"
+            context.wrong(place.key(key), f"a list of {count}", f"at most {most}", advice)
+    _check_paths(given, place, context, ("country_fields", "personal_fields"))
+    fields: Any = given.get("country_fields")
+    for index, path in enumerate(cast(list[Any], fields) if isinstance(fields, list) else []):
+        if isinstance(path, str) and "*" in path:
+            at_path = place.key("country_fields").item(index, path)
+            context.wrong(at_path, show(path), "one field, named without `*`", "write it out")
+
+
+def _check_paths(holder: Tree, at: Place, context: Context, keys: Sequence[str]) -> None:
+    for key in keys:
+        given: Any = holder.get(key)
         paths = cast(list[Any], given) if isinstance(given, list) else []
         if len(paths) > PATHS_MAX:
             came, advice = f"a list of {len(paths)}", "cover several with a `*`"

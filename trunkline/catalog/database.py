@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from trunkline.state.home import Home
 
-REVISION = "0007"  # the newest of migrations/versions; a test holds the two together
+REVISION = "0008"  # the newest of migrations/versions; a test holds the two together
 WRITE_WAIT_SECONDS = 10.0
 READ_WAIT_SECONDS = 0.5
 

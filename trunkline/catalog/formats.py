@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from trunkline.catalog.workspace import Instant
+from trunkline.kit.regions import is_region
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,6 +85,11 @@ FORMATS: dict[str, Format] = {
         _like("[A-Z]{3}"),
         "three capital letters as in ISO 4217, say IRR",
         "write the code of the currency",
+    ),
+    "region": Format(
+        is_region,
+        "EEA, EU or ALL, a country of ISO 3166-1 as GB, or a part of one as US-CA",
+        "write its code in capital letters (the United Kingdom is GB)",
     ),
     "network": Format(
         _is_network,

@@ -32,6 +32,7 @@ from trunkline.model.snapshot import (
     S2S,
     AnalyticsJs,
     App,
+    ConsentRegions,
     Destination,
     EventDefinition,
     Filter,
@@ -81,7 +82,10 @@ def build_snapshot(session: Session, vault: Vault) -> Snapshot:
                 _secrets(dev_keys[row.id], since_ms),
                 tuple(_key(key, _secrets(secrets[key.id], since_ms)) for key in keys[row.id]),
                 tuple(_event(event) for event in events[row.id]),
-                tuple(_destination(found, shapes, vault) for found in destinations[row.id]),
+                tuple(
+                    _destination(found, shapes, vault, row.consent_regions)
+                    for found in destinations[row.id]
+                ),
                 people.get(row.id, b""),
             )
             for row in rows_of(session, AppRow, AppRow.since, AppRow.id)
@@ -180,7 +184,9 @@ def _kit_key(row: DestinationRow) -> tuple[str, str]:
     return str(row.settings.get("kit")), cast(str, row.kit_digest)
 
 
-def _destination(row: DestinationRow, shapes: _Shapes, vault: Vault) -> Destination:
+def _destination(
+    row: DestinationRow, shapes: _Shapes, vault: Vault, regions_of_app: dict[str, Any] | None
+) -> Destination:
     settings, playbook = shapes.fill(row, reveal(unseal_settings(row, vault)))
     return Destination(
         uid=row.uid,
@@ -205,6 +211,22 @@ def _destination(row: DestinationRow, shapes: _Shapes, vault: Vault) -> Destinat
         shadow_revision=row.shadow_revision,
         deny_fields=tuple(row.deny_fields),
         hash_fields=_hash_fields(row.hash_fields),
+        consent_regions=_consent_regions(
+            regions_of_app if row.consent_regions is None else row.consent_regions
+        ),
+    )
+
+
+def _consent_regions(stored: dict[str, Any] | None) -> ConsentRegions | None:
+    """Return what holds; none where consent is needed nowhere."""
+    if stored is None or not stored["needed_in"]:
+        return None
+    return ConsentRegions(
+        needed_in=tuple(stored["needed_in"]),
+        is_needed_unknown=stored["unknown"] == "needed",
+        drops=stored["without"] == "drop",
+        country_fields=tuple(stored["country_fields"]),
+        personal_fields=tuple(stored["personal_fields"]),
     )
 
 

@@ -30,6 +30,7 @@ from trunkline.catalog.vault import Vault
 from trunkline.catalog.workspace import (
     AnalyticsJsSpec,
     AppSpec,
+    ConsentRegionsSpec,
     DestinationSpec,
     EventSpec,
     FilterSpec,
@@ -168,6 +169,7 @@ def _app_spec(row: AppRow, dev_key: SecretText | None, previous: Previous | None
         ),
         analytics_js=AnalyticsJsSpec(**row.analytics_js),
         profiles=ProfilesSpec(enabled=row.profiles_enabled),
+        consent_regions=_consent_regions(row.consent_regions),
     )
 
 
@@ -211,6 +213,7 @@ def _destination_spec(row: DestinationRow, playbook: str | None, vault: Vault) -
         ),
         order=row.event_order,  # pyright: ignore[reportArgumentType] checked when stored
         consent=tuple(row.consent),
+        consent_regions=_consent_regions(row.consent_regions),
         historical=row.historical,
         deny_fields=tuple(row.deny_fields),
         hash_fields=_hash_fields(row.hash_fields),
@@ -219,6 +222,10 @@ def _destination_spec(row: DestinationRow, playbook: str | None, vault: Vault) -
         kit_digest=row.kit_digest,
         playbook=None if playbook is None else decode_tree(playbook),
     )
+
+
+def _consent_regions(stored: dict[str, Any] | None) -> ConsentRegionsSpec | None:
+    return None if stored is None else msgspec.convert(stored, ConsentRegionsSpec)
 
 
 def _hash_fields(stored: str | list[str]) -> Any:  # checked when stored

@@ -58,6 +58,7 @@ class AppRow(Table):
     allowed_ips: Mapped[list[str]] = mapped_column(JSON)
     analytics_js: Mapped[dict[str, bool]] = mapped_column(JSON, server_default="{}")
     profiles_enabled: Mapped[bool] = mapped_column(server_default=true())
+    consent_regions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class KeyRow(Table):
@@ -135,6 +136,7 @@ class DestinationRow(Table):
     """A destination. `uid` is never given twice, so that the same id later is another one.
 
     `settings` has null where a secret belongs; `sealed` holds those as [[path, text], …].
+    `consent_regions` is null where the app's hold.
     `revision` is the deployed one, 0 for the kind's own form; `shadow_revision` 0 for none;
     `kit_digest` the content of the kit that it works with, where its kind takes a kit.
     """
@@ -162,6 +164,7 @@ class DestinationRow(Table):
     revision: Mapped[int] = mapped_column(Integer, server_default="0")
     shadow_revision: Mapped[int] = mapped_column(Integer, server_default="0")
     kit_digest: Mapped[str | None] = mapped_column(String(16))
+    consent_regions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class RevisionRow(Table):

@@ -144,8 +144,20 @@ class FilterSpec(Struct, frozen=True, kw_only=True, rename={"except_": "except"}
     except_: tuple[Name, ...] = ()
 
 
+class ConsentRegionsSpec(Struct, frozen=True, kw_only=True):
+    """Where an event needs a consent, and what becomes of one that has none."""
+
+    needed_in: tuple[Annotated[str, _format("region")], ...]
+    unknown: Literal["needed", "not_needed"] = "needed"
+    without: Literal["withhold", "drop"] = "withhold"
+    country_fields: tuple[str, ...] = ()  # paths
+    personal_fields: tuple[str, ...] = ()  # paths
+
+
 class DestinationSpec(Struct, frozen=True, kw_only=True):
     """A destination. In `settings` every secret is a `SecretText`, however deep.
+
+    Without `consent_regions` it has those of its app.
 
     In a file `revision` may be 0, and what says nothing of playbooks keeps what is deployed (see
     `shaping`). In the catalog `playbook` is what `revision` holds, and with `revision` None the
@@ -160,6 +172,7 @@ class DestinationSpec(Struct, frozen=True, kw_only=True):
     filter: FilterSpec = FilterSpec()
     order: Order = "user"
     consent: tuple[Name, ...] = ()
+    consent_regions: ConsentRegionsSpec | None = None
     historical: bool = False
     deny_fields: tuple[str, ...] = ()  # paths
     hash_fields: Literal["none", "default"] | tuple[str, ...] = "none"  # or paths
@@ -184,6 +197,7 @@ class AppSpec(Struct, frozen=True, kw_only=True):
     s2s: S2SSpec = S2SSpec()
     analytics_js: AnalyticsJsSpec = AnalyticsJsSpec()
     profiles: ProfilesSpec = ProfilesSpec()
+    consent_regions: ConsentRegionsSpec | None = None
     keys: tuple[KeySpec, ...] = ()
     events: tuple[EventSpec, ...] = ()
     destinations: tuple[DestinationSpec, ...] = ()

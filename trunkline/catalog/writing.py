@@ -30,6 +30,7 @@ from trunkline.catalog.tables import (
 from trunkline.catalog.vault import Vault
 from trunkline.catalog.workspace import (
     AppSpec,
+    ConsentRegionsSpec,
     DestinationSpec,
     EventSpec,
     KeySpec,
@@ -163,6 +164,7 @@ class Writer:
         row.s2s_enabled = spec.s2s.enabled
         row.allowed_ips = list(spec.s2s.allowed_ips)
         row.analytics_js = msgspec.structs.asdict(spec.analytics_js)
+        row.consent_regions = _plain_regions(spec.consent_regions)
         row.profiles_enabled = spec.profiles.enabled
         self._session.add(row)
 
@@ -196,6 +198,7 @@ class Writer:
         row.filter_except = list(spec.filter.except_)
         row.event_order = spec.order
         row.consent = list(spec.consent)
+        row.consent_regions = _plain_regions(spec.consent_regions)
         row.historical = spec.historical
         row.deny_fields = list(spec.deny_fields)
         row.hash_fields = _plain_hashes(spec.hash_fields)
@@ -231,6 +234,10 @@ class Writer:
 
 def _plain_rate(rate: RateSpec) -> dict[str, Any]:
     return {k: v for k, v in msgspec.structs.asdict(rate).items() if v is not None}
+
+
+def _plain_regions(spec: ConsentRegionsSpec | None) -> dict[str, Any] | None:
+    return None if spec is None else msgspec.to_builtins(spec)
 
 
 def _plain_hashes(given: str | Sequence[str]) -> str | list[str]:

@@ -1,7 +1,8 @@
 """What is kept from a destination, at every attempt: people, and fields of the others.
 
 At every attempt, because an event may wait for days: who is suppressed or erased meanwhile is not
-sent, and a field that is denied meanwhile is not seen.
+sent, and a field that is denied meanwhile is not seen; so it is with a consent that is needed
+meanwhile.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.decide import SUPPRESSED
 from trunkline.forwarder.item import Item
+from trunkline.kit.consent import CONSENT_REGION
 from trunkline.kit.erasure import ERASED
-from trunkline.model.outcome import Filtered
+from trunkline.model.outcome import Filtered, Outcome, Rejected, Unsent
 
 if TYPE_CHECKING:
     from trunkline.forwarder.group import Group
@@ -47,10 +49,24 @@ async def attempt_guarded(
     finally:
         for item in kept:
             item.seen = None
-    if len(kept) == len(items):
-        return carried
-    outcomes = {**unsent, **dict(zip(kept, carried.outcomes, strict=True))}
+    found = [
+        _for_want_of_consent(group, *pair) for pair in zip(kept, carried.outcomes, strict=True)
+    ]
+    outcomes = {**unsent, **dict(zip(kept, found, strict=True))}
     return carried._replace(outcomes=[outcomes[item] for item in items])
+
+
+def _for_want_of_consent(group: Group, item: Item, outcome: Outcome | Unsent) -> Outcome | Unsent:
+    """Return how an attempt ended for an event that may have lacked its person.
+
+    What a vendor takes only with a person is no dead letter: nobody can mend it but the person.
+    """
+    lacks = group.outfit.lacks
+    if lacks is None or not isinstance(outcome, Rejected) or outcome.was_sent:
+        return outcome
+    if not lacks(item.mapped.value):
+        return outcome
+    return Filtered(f"{CONSENT_REGION}: {outcome.reason}")
 
 
 def _why_not(group: Group, item: Item) -> str:
@@ -58,4 +74,7 @@ def _why_not(group: Group, item: Item) -> str:
     if shared.erased.hold(app, item.offset, body):
         return ERASED
     held = shared.suppressed.get(app)
-    return SUPPRESSED if held is not None and held.holds(body) else ""
+    if held is not None and held.holds(body):
+        return SUPPRESSED
+    drops = group.outfit.drops
+    return CONSENT_REGION if drops is not None and drops(item.mapped.value) else ""

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from trunkline.forwarder.building import make_carrier
 from trunkline.forwarder.carrier import Carrier
+from trunkline.forwarder.decide import dropper
 from trunkline.forwarder.item import Item
 from trunkline.forwarder.pace import Pace
 from trunkline.forwarder.shadow import Shadow, make_shadow
 from trunkline.forwarder.shaping import Shaping, make_shaping
 from trunkline.forwarder.shared import Shared
 from trunkline.forwarder.threads import Worker
+from trunkline.kit.consent import Lacks, lacks_consent
 from trunkline.kit.protection import Protect, protector
 from trunkline.model.snapshot import Destination as Configured
 from trunkline.playbook.program import Shaped
@@ -29,6 +31,8 @@ class Outfit:
         self.carrier: Carrier | None = None
         self.shaping: Shaping | None = None
         self.protect: Protect | None = None
+        self.lacks: Lacks | None = None
+        self.drops: Lacks | None = None
         self._shadow: Shadow | None = None
         self._shared = shared
         self._worker = worker
@@ -51,6 +55,7 @@ class Outfit:
 
     def _fit(self, config: Configured) -> Carrier:
         self.protect = protector(config)
+        self.lacks, self.drops = lacks_consent(config), dropper(config)
         carrier_of = (config.kind, config.settings)
         if self.carrier is None or carrier_of != self._carrier_of:
             self._drop_carrier()

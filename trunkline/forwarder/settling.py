@@ -271,9 +271,7 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision
     now = group.shared.clock.monotonic()
     own = {item: now + one.after_seconds for item, one in retry if one.was_taken}
     after = max((one.after_seconds for _, one in retry if not one.was_taken), default=0.0)
-    ceiling = min(2.0 ** min(batch.number, 10), BACKOFF_SECONDS_MAX)
-    if all(one.is_next for _, one in retry):
-        ceiling = 0.0  # nobody was asked and refused: what is left goes on at once
+    ceiling = _backoff_seconds(batch, retry)
     batch.due_at = now + max(group.shared.random.uniform(0, ceiling), after)
     if batch.is_waiting:
         for item in batch.items:
@@ -286,6 +284,13 @@ def _retry(group: Group, batch: Batch, retry: list[tuple[Item, Retry]], revision
         move_out(group, batch, batch.due_at, reason, own)
     else:
         group.sleep(batch)
+
+
+def _backoff_seconds(batch: Batch, retry: list[tuple[Item, Retry]]) -> float:
+    """Return the longest that a batch waits for its next attempt, unless it is asked to."""
+    if all(one.is_next for _, one in retry):
+        return 0.0  # nobody was asked and refused: what is left goes on at once
+    return min(2.0 ** min(batch.number, 10), BACKOFF_SECONDS_MAX)
 
 
 def leaves_at(group: Group, batch: Batch) -> float:

@@ -12,12 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.forwarder.carrier import Carrier, ChannelCarrier, HttpCarrier, Sender
+from trunkline.forwarder.decide import dropper
 from trunkline.forwarder.pace import Pace
 from trunkline.forwarder.parking import Cause
 from trunkline.forwarder.shaping import CannotShape
 from trunkline.forwarder.shared import Kinds
 from trunkline.forwarder.threads import WorkThread
 from trunkline.kit.clock import Clock
+from trunkline.kit.consent import CONSENT_REGION
 from trunkline.kit.destination import (
     Attempt,
     Channel,
@@ -137,8 +139,11 @@ async def try_event(config: Configured, event: Mapped, tools: Tools) -> Trial:
     kind = tools.kinds.get(config.kind)
     if kind is None:
         raise ValueError(f"kind {config.kind!r} is not known")
-    (shown,) = protect_all(config, [event])
-    kept_back, event = protection_notes(event, shown), shown
+    drops = dropper(config)
+    if drops is not None and drops(event.value):
+        return Trial((), (End("filtered", CONSENT_REGION),))
+    kept_back = protection_notes(config, event)
+    (event,) = protect_all(config, [event])
     settings = msgspec.json.decode(config.settings, type=kind.settings_type)
     component = kind(settings)
     name = f"{config.app}/{config.id}"

@@ -1,8 +1,9 @@
 """What of an event a destination is not to see, or only as a hash.
 
-`deny_fields` are removed and `hash_fields` hashed before playbook and kind see the event, at every
-attempt anew and wherever one is rendered again. Both are total, and doing them twice changes
-nothing more. The event itself stays whole in the event log.
+Where a consent is needed and none was given, what is personal is withheld (`withholding.py`).
+`deny_fields` are removed and `hash_fields` hashed. All of it before playbook and kind see the
+event, at every attempt anew and wherever one is rendered again. It is total, and doing it twice
+changes nothing more. The event itself stays whole in the event log.
 
 A path is names with dots between them. `*` in a name stands for any characters of one name. A name
 that meets a list is looked for in each of its items; a number or `*` chooses items.
@@ -13,13 +14,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
-from typing import Any, cast
+from itertools import chain, islice
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from trunkline.kit.consent import lacks_consent
 from trunkline.kit.destination import Mapped
-from trunkline.model.event import lane_of
+from trunkline.kit.withholding import withhold
+from trunkline.model.event import JsonObject, lane_of
 from trunkline.model.snapshot import Destination
 from trunkline.playbook.emails import normalise_email
 from trunkline.playbook.hashing import sha256_hex
@@ -33,18 +36,18 @@ NOTES_MAX = 50  # of one event
 PATHS_MAX = 100
 PARTS_MAX = 12
 PATH_LENGTH_MAX = 200
+NAME_END_MAX = 40  # characters of a name by which `default` knows it
 STARS_MAX = 3  # in one name: more would take a matcher long on a hostile one
 
 Protect = Callable[[Mapped], Mapped]
-Names = re.Pattern[str] | frozenset[str] | str  # a pattern, names in lower case, or one name
+Names = re.Pattern[str] | str  # a pattern, or one name
 Path = tuple[Names, ...]
 Act = Callable[[Any], Any]
 
 _GONE: Any = object()
-_EMAIL_NAMES = frozenset({"email", "e_mail", "emailaddress", "email_address"})
-_PHONE_NAMES = frozenset(
-    {"phone", "phonenumber", "phone_number", "mobile", "mobilenumber", "mobile_number"}
-)
+# How names end, without case and punctuation, that `default` hashes at any depth.
+_EMAIL_ENDS = ("email", "emailaddress")
+_PHONE_ENDS = ("phone", "phonenumber", "mobile", "mobilenumber")
 _EMAIL = re.compile("e_?mail", re.IGNORECASE)
 _PHONE = re.compile("phone|mobile", re.IGNORECASE)
 _FACTS = ("userId", "anonymousId", "event", "name")  # what `Mapped` says beside the body
@@ -53,27 +56,53 @@ _HOLDERS: tuple[Path, ...] = (("traits",), ("context", "traits"), ("properties",
 
 def protector(destination: Destination) -> Protect | None:
     """Return what makes an event as a destination may see it; None where it may see all of it."""
-    return _protector(destination.deny_fields, destination.hash_fields)
-
-
-@lru_cache(maxsize=1024)
-def _protector(deny: tuple[str, ...], hashed: tuple[str, ...]) -> Protect | None:
-    changes = [(compile_path(path), _remove) for path in deny]
-    changes += [change for path in hashed for change in _hashes_of(path)]
-    if not changes:
+    changes = _changes_of(destination.deny_fields, destination.hash_fields)
+    withheld = _withholding(destination)
+    if not changes and withheld is None:
         return None
 
     def protect(mapped: Mapped) -> Mapped:
-        value: dict[str, Any] = mapped.value
-        for path, act in changes:
-            value = _changed(value, path, 0, act)
-        if value is mapped.value:
+        whole: dict[str, Any] = mapped.value
+        value = whole if withheld is None else withheld(whole)
+        value = _all_changed(value, changes)
+        if value is whole:
             return mapped
         # What makes an event one stays, whatever the paths say.
-        value = {**{key: mapped.value[key] for key in ESSENTIAL if key in mapped.value}, **value}
+        value = {**{key: whole[key] for key in ESSENTIAL if key in whole}, **value}
         return _mapped(mapped, value)
 
     return protect
+
+
+def _withholding(destination: Destination) -> Callable[[JsonObject], JsonObject] | None:
+    """Return what withholds what is personal from who has no consent; None where all may be seen.
+
+    Also where such an event is dropped: who shows one by hand sees no more of it than is sent.
+    """
+    lacks, config = lacks_consent(destination), destination.consent_regions
+    if lacks is None or config is None:
+        return None
+    personal = _changes_of(config.personal_fields, ())
+
+    def withheld(event: JsonObject) -> JsonObject:
+        if not lacks(event):
+            return event
+        made = _all_changed(withhold(event), personal)
+        return event if made == event else made
+
+    return withheld
+
+
+@lru_cache(maxsize=1024)
+def _changes_of(deny: tuple[str, ...], hashed: tuple[str, ...]) -> Sequence[tuple[Path, Act]]:
+    changes = [(compile_path(path), _remove) for path in deny]
+    return [*changes, *(change for path in hashed for change in _hashes_of(path))]
+
+
+def _all_changed(event: JsonObject, changes: Sequence[tuple[Path, Act]]) -> JsonObject:
+    for path, act in changes:
+        event = _changed(event, path, 0, act)
+    return event
 
 
 def protect_all(destination: Destination, events: Sequence[Mapped]) -> list[Mapped]:
@@ -82,16 +111,36 @@ def protect_all(destination: Destination, events: Sequence[Mapped]) -> list[Mapp
     return list(events) if protect is None else [protect(event) for event in events]
 
 
-def protection_notes(mapped: Mapped, shown: Mapped) -> list[str]:
-    """Return a line for each field of an event that was taken out or hashed for a destination.
+def protection_notes(destination: Destination, mapped: Mapped) -> list[str]:
+    """Return a line for each field of an event that is kept from a destination, or hashed for it.
 
-    `shown` is the event as the destination may see it. Of a list that lost items their number is
-    told.
+    Of a list that loses items their number is told. Nothing where it may see all of the event.
     """
-    return [*islice(_differences(mapped.value, shown.value, ""), NOTES_MAX)]
+    protect, withheld = protector(destination), _withholding(destination)
+    if protect is None:
+        return []
+    whole: JsonObject = mapped.value
+    between = whole if withheld is None else withheld(whole)
+    notes: Iterator[str] = iter(())
+    if between != whole:
+        said = "consent: needed where the event comes from, and not given; personal fields withheld"
+        notes = chain([said], _differences(whole, between, "", _WITHHELD))
+    shown = protect(mapped).value
+    return [*islice(chain(notes, _differences(between, shown, "", _PROTECTED)), NOTES_MAX)]
 
 
-def _differences(was: Any, now: Any, path: str) -> Iterator[str]:
+class _Words(NamedTuple):
+    """How the notes tell that a field was taken out, and that it was changed."""
+
+    gone: str
+    changed: str
+
+
+_PROTECTED = _Words("denied: {} taken out", "hashed: {} (sha256, by hash_fields)")
+_WITHHELD = _Words("withheld: {} taken out", "withheld: a part of {}")
+
+
+def _differences(was: Any, now: Any, path: str, words: _Words) -> Iterator[str]:
     if was is now or was == now:
         return
     if isinstance(was, dict) and isinstance(now, dict):
@@ -99,18 +148,18 @@ def _differences(was: Any, now: Any, path: str) -> Iterator[str]:
         for key, value in cast("dict[str, Any]", was).items():
             below = f"{path}.{key}" if path else key
             if key in named:
-                yield from _differences(value, named[key], below)
+                yield from _differences(value, named[key], below, words)
             else:
-                yield f"denied: {below} was taken out"
+                yield words.gone.format(f"{below} was")
     elif isinstance(was, list) and isinstance(now, list):
         olds, news = cast("list[Any]", was), cast("list[Any]", now)
         if len(olds) != len(news):
-            yield f"denied: {len(olds) - len(news)} items of {path} were taken out"
+            yield words.gone.format(f"{len(olds) - len(news)} items of {path} were")
             return
         for number, (old, new) in enumerate(zip(olds, news, strict=True)):
-            yield from _differences(old, new, f"{path}.{number}")
+            yield from _differences(old, new, f"{path}.{number}", words)
     else:
-        yield f"hashed: {path} (sha256, by hash_fields)"
+        yield words.changed.format(path)
 
 
 def _mapped(mapped: Mapped, value: dict[str, Any]) -> Mapped:
@@ -161,7 +210,7 @@ def _names(part: str) -> Names:
 def _is_named(name: str, names: Names) -> bool:
     if isinstance(names, re.Pattern):
         return names.fullmatch(name) is not None
-    return name == names if isinstance(names, str) else name.lower() in names
+    return name == names
 
 
 def _changed(value: Any, path: Path, at: int, act: Act) -> Any:
@@ -214,8 +263,39 @@ def _hashes_of(path: str) -> Iterator[tuple[Path, Act]]:
         yield compile_path(path), _hash_for(path.rpartition(".")[2])
         return
     for holder in _HOLDERS:
-        yield (*holder, _EMAIL_NAMES), _hash_for("email")
-        yield (*holder, _PHONE_NAMES), _hash_for("phone")
+        yield holder, _hash_contacts
+
+
+def _hash_contacts(value: Any) -> Any:
+    """Hash addresses and numbers however deep; the same object where there are none."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        hashed = {name: _hash_contact(name, child) for name, child in fields.items()}
+        is_same = all(hashed[name] is fields[name] for name in fields)
+        return fields if is_same else hashed
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        made = [_hash_contacts(item) for item in items]
+        is_same = all(new is old for new, old in zip(made, items, strict=True))
+        return items if is_same else made
+    return value
+
+
+def _hash_contact(name: str, value: Any) -> Any:
+    rule = _contact_of(name[-NAME_END_MAX:])
+    if rule is None:
+        return _hash_contacts(value)
+    made = _hashed(value, rule)
+    return value if made == value else made
+
+
+@lru_cache(maxsize=8192)
+def _contact_of(name: str) -> Callable[[str], str] | None:
+    """Return how what a name ending so holds is hashed; None where it is no contact."""
+    folded = "".join(character for character in name.casefold() if character.isalnum())
+    if folded.endswith(_EMAIL_ENDS):
+        return _email
+    return _phone if folded.endswith(_PHONE_ENDS) else None
 
 
 def _hash_for(name: str) -> Act:

@@ -138,10 +138,16 @@ def read_basic(authorization: str) -> str:
         return ""
 
 
-def read_query(query: str) -> dict[str, str]:
-    """Return the fields of a query string; none of more than `QUERY_FIELDS_MAX`."""
+def read_query(query: str, errors: str = "replace") -> dict[str, str]:
+    """Return the fields of a query string; none of more than `QUERY_FIELDS_MAX`.
+
+    `errors` says what becomes of bytes that are no UTF-8, as for `bytes.decode`.
+    """
     try:
-        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
+        pairs = parse_qsl(
+            query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX, errors=errors
+        )
+        return dict(pairs)
     except ValueError:
         return {}
 

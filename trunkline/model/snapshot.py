@@ -96,6 +96,21 @@ class Filter(Struct, frozen=True, rename={"except_": "except"}):
     except_: tuple[str, ...] = ()
 
 
+class ConsentRegions(Struct, frozen=True):
+    """Where an event needs a consent, and what becomes of one without (see kit/consent.py).
+
+    `needed_in` are codes of regions. `is_needed_unknown`: also where no place is known. `drops`:
+    such an event is not sent; else it is, without what is personal. `country_fields` and
+    `personal_fields` are paths of the event, beside those that are known for that.
+    """
+
+    needed_in: tuple[str, ...]
+    is_needed_unknown: bool = True
+    drops: bool = False
+    country_fields: tuple[str, ...] = ()
+    personal_fields: tuple[str, ...] = ()
+
+
 class Destination(Struct, frozen=True):
     """A configured service that events go to.
 
@@ -124,6 +139,7 @@ class Destination(Struct, frozen=True):
     shadow_revision: int = 0
     deny_fields: tuple[str, ...] = ()
     hash_fields: tuple[str, ...] = ()
+    consent_regions: ConsentRegions | None = None
 
 
 class App(Struct, frozen=True, dict=True):

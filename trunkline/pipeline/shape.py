@@ -7,13 +7,11 @@ push that names no device: it goes to the newest that the profile knows then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
-from msgspec import UnsetType
-
+from trunkline.kit.consent import stated_consent
 from trunkline.kit.eventlog import Fetched, Record
 from trunkline.kit.protocol import Protocol
-from trunkline.model.event import Event, JsonObject, encode_event
+from trunkline.model.event import Event, encode_event
 from trunkline.model.record import (
     AcceptedEvent,
     Routing,
@@ -24,8 +22,6 @@ from trunkline.model.record import (
 from trunkline.model.snapshot import App, fold_name
 from trunkline.reports.push_tokens import PushTokens
 
-CONSENT_LISTS = ("allowedConsentIds", "deniedConsentIds")  # of `context.consentManagement`
-CONSENTS_MAX = 1000
 NOTE_NOT_IN_PLAN = "not in the tracking plan"
 
 
@@ -92,20 +88,7 @@ def _is_in_plan(event: Event, app: App | None) -> bool:
 
 
 def _routing(event: Event) -> Routing | None:
-    consent = _object_in(event.context, "consent")
-    managed = _object_in(event.context, "consentManagement")
-    # Only what is asked later, in one place: lists of categories, allowed and denied.
-    consent |= {key: _texts(managed[key]) for key in CONSENT_LISTS if key in managed}
+    consent = stated_consent(event.context)
     if not event.integrations and not consent:
         return None
     return Routing(event.integrations or {}, consent)
-
-
-def _object_in(context: JsonObject | UnsetType, key: str) -> JsonObject:
-    found: object = context.get(key) if context else None
-    return dict(cast("JsonObject", found)) if isinstance(found, dict) else {}
-
-
-def _texts(value: object) -> list[object]:
-    items = cast("list[object]", value) if isinstance(value, list) else []
-    return [item for item in items[:CONSENTS_MAX] if isinstance(item, str)]

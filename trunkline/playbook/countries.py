@@ -1,10 +1,11 @@
-"""Countries by any of their names: `United States`, `USA` and `us` are `US`."""
+"""Countries by any of their names: `United States`, `USA` and `us` are `US`; and their parts."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 _NAME_MAX = 100  # characters
 # What people write and ISO 3166 does not list.
@@ -16,7 +17,7 @@ _ALIASES = {
     "Vatican": "VA", "Vatican City": "VA", "Palestine": "PS", "Syria": "SY", "Laos": "LA",
     "Brunei": "BN", "Russia": "RU", "South Korea": "KR", "North Korea": "KP", "Korea": "KR",
     "Iran": "IR", "Vietnam": "VN", "Viet Nam": "VN", "Tanzania": "TZ", "Bolivia": "BO",
-    "Venezuela": "VE", "Moldova": "MD", "Taiwan": "TW", "Kosovo": "XK", "Macau": "MO",
+    "Venezuela": "VE", "Moldova": "MD", "Taiwan": "TW", "Kosovo": "XK", "XK": "XK", "Macau": "MO",
     "Congo": "CG", "DR Congo": "CD", "Democratic Republic of the Congo": "CD", "UAE": "AE",
     "Emirates": "AE", "Micronesia": "FM", "East Timor": "TL", "The Gambia": "GM",
     "The Bahamas": "BS", "Falkland Islands": "FK", "British Virgin Islands": "VG",
@@ -49,6 +50,47 @@ def country_table() -> dict[str, str]:
             table.setdefault(_fold(name), code)
     table.pop("", None)
     return {**table, **{_fold(name): code for name, code in _ALIASES.items()}}
+
+
+class _Part(NamedTuple):
+    """A part of a country, by ISO 3166-2. `above` is the part that it lies in, or ""."""
+
+    code: str
+    name: str
+    above: str
+
+
+@lru_cache(maxsize=64)
+def _parts(country: str) -> tuple[_Part, ...]:
+    import pycountry
+
+    found = cast("Iterable[Any]", pycountry.subdivisions.get(country_code=country) or ())
+    return tuple(_Part(part.code, part.name, part.parent_code or "") for part in found)
+
+
+@lru_cache(maxsize=64)
+def parts_of(country: str) -> dict[str, str]:
+    """Return the parts of a country (two letters) by their code of ISO 3166-2, as `US-CA`.
+
+    The value is the part that each lies in, "" for those that lie in no other.
+    """
+    return {part.code: part.above for part in _parts(country)}
+
+
+@lru_cache(maxsize=64)
+def part_table(country: str) -> Callable[[str], frozenset[str]]:
+    """Return what finds the parts of a country that a name or the end of a code may mean."""
+    table: dict[str, set[str]] = {}
+    for part in _parts(country):
+        # "Pontevedra [Pontevedra]" is one name in two languages.
+        for name in (part.code[3:], *part.name.replace("]", "").split("[")):
+            table.setdefault(_fold(name), set()).add(part.code)
+    table.pop("", None)
+
+    def find(name: str) -> frozenset[str]:
+        return frozenset(table.get(_fold(name), ())) if len(name) <= _NAME_MAX else frozenset()
+
+    return find
 
 
 def _fold(name: str) -> str:
