@@ -254,14 +254,20 @@ def _lines_of(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the headers that are sent, by their lower-case name."""
     lines: dict[str, str] = {}
     for name, value in headers:
-        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+        lower = _lower_of(name)
+        if not lower or _CONTROL.search(value):
             # No word of which: its value may be a secret, and so may what is no name.
             raise blocked("invalid request", "a header of it is not valid")
-        lower = name.lower()
         if lower not in _OURS:
             line = f"{name}: {value}"
             lines[lower] = f"{lines[lower]}\r\n{line}" if lower in lines else line
     return lines
+
+
+@lru_cache(maxsize=1024)
+def _lower_of(name: str) -> str:
+    """Return the lower-case name of a header; "" for what is none."""
+    return name.lower() if _TOKEN.fullmatch(name) else ""
 
 
 def _check(addresses: Sequence[str], host: str, *, allow_private: bool) -> Sequence[str]:

@@ -10,6 +10,7 @@ whole, it said nothing of closing, the request had been taken to its end, and no
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import NamedTuple, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -73,22 +74,22 @@ class HttpConnection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_status",
-        "_timer",
         "_transport",
         "_waiting",
+        "deadline",
         "idle_since",
         "peer",
     )
 
     def __init__(self, peer: Peer, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> None:
         self.peer = peer
+        self.deadline = math.inf  # of the request under way, in the loop's time
         self.idle_since = 0.0  # the loop's time; written by its keeper
         self._keeper = keeper
         self._loop = loop
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[HttpAnswer] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._is_lost = False
         self._forget_answer()
 
@@ -97,16 +98,16 @@ class HttpConnection(asyncio.Protocol):
         """Say whether a request may be sent: connected, and not lost."""
         return self._transport is not None and not self._is_lost
 
-    def ask(self, head: bytes, body: bytes, seconds: float) -> asyncio.Future[HttpAnswer]:
+    def ask(self, head: bytes, body: bytes, deadline: float) -> asyncio.Future[HttpAnswer]:
         """Send a request and return what becomes its answer.
 
-        It fails with `TimeoutError` after `seconds`, with `Closed`, `BadAnswer`, or what the
-        connection was lost by. Who gives up waiting calls `end`. One request at a time.
+        It fails with `Closed`, `BadAnswer`, or what the connection was lost by. Who keeps the
+        connection ends it past its deadline, and so does who gives up waiting. One at a time.
         """
         assert self._transport is not None and self._waiting is None
         self._forget_answer()
         waiting = self._waiting = self._loop.create_future()
-        self._timer = self._loop.call_later(seconds, self.end, TimeoutError())
+        self.deadline = deadline
         if len(head) + len(body) <= _JOINED_BYTES_MAX:
             self._transport.write(head + body)
         else:
@@ -209,9 +210,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _stop_waiting(self) -> asyncio.Future[HttpAnswer] | None:
         waiting, self._waiting = self._waiting, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.deadline = math.inf
         return waiting
 
     def _has_length(self) -> bool:

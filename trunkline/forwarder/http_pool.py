@@ -18,7 +18,8 @@ from trunkline.forwarder.http_connection import Closing, HttpAnswer, HttpConnect
 CONNECT_SECONDS_MAX = 4.0  # then the host's next address gets its chance within the same attempt
 IDLE_SECONDS_MAX = 30.0
 IDLE_MAX = 512  # in all; what is under way is bounded by the forwarder
-SWEEP_SECONDS = 5.0
+LOOK_SECONDS = 0.05  # how late a deadline may be kept: a timer for each request costs 3 µs
+SWEEP_SECONDS = 5.0  # how often idle connections are looked at
 
 
 class ConnectFailed(Exception):
@@ -45,7 +46,8 @@ class HttpPool:
         self._idle_count = 0
         self._connections: set[HttpConnection] = set()
         self._tls: asyncio.Task[ssl.SSLContext] | None = None
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_looking = False  # the timer is for requests, not just for idle connections
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -59,14 +61,15 @@ class HttpPool:
         Raises `ConnectFailed` where nothing was sent, else as `HttpConnection.ask`, and `Closing`
         where the pool is closed.
         """
-        connection = self._take_idle(peer)
+        now = asyncio.get_running_loop().time()
+        deadline = now + timeout_seconds
+        connection = self._take_idle(peer, now)
         if connection is None:
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + timeout_seconds
             connection = await self._connect(peer, min(timeout_seconds, CONNECT_SECONDS_MAX))
-            timeout_seconds = deadline - loop.time()
+        if not self._is_looking:
+            self._look_later(LOOK_SECONDS)
         try:
-            return await connection.ask(head, body, timeout_seconds)
+            return await connection.ask(head, body, deadline)
         except asyncio.CancelledError:
             connection.end(Closing())  # an answer that nobody waits for must not be the next one's
             raise
@@ -76,9 +79,8 @@ class HttpPool:
         self._is_closed = True
         for connection in list(self._connections):
             connection.end(Closing())
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._tls is not None:
             await asyncio.wait({self._tls})
 
@@ -89,12 +91,9 @@ class HttpPool:
         if self._idle_count >= IDLE_MAX or self._is_closed:
             connection.end(Closing())
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(connection.peer, []).append(connection)
         self._idle_count += 1
-        if self._sweeping is None:
-            self._sweeping = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def lost(self, connection: HttpConnection) -> None:
         """Forget a connection."""
@@ -106,14 +105,14 @@ class HttpPool:
             self._connections.remove(connection)
             self._count(len(self._connections))
 
-    def _take_idle(self, peer: Peer) -> HttpConnection | None:
+    def _take_idle(self, peer: Peer, now: float) -> HttpConnection | None:
         idle = self._idle.get(peer)
         if idle is None:
             return None
         connection = idle.pop()
         self._forget_idle(peer, idle)
-        if asyncio.get_running_loop().time() - connection.idle_since > IDLE_SECONDS_MAX:
-            connection.end(Closing())  # and the others are older still: the sweep has them soon
+        if now - connection.idle_since > IDLE_SECONDS_MAX:
+            connection.end(Closing())  # and the others are older still: the next look has them
             return None
         return connection
 
@@ -122,16 +121,27 @@ class HttpPool:
         if not idle:
             del self._idle[peer]
 
-    def _sweep(self) -> None:
-        """Cut what nobody used for long."""
-        self._sweeping = None
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() - IDLE_SECONDS_MAX
+    def _look_later(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._is_looking = seconds == LOOK_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Cut what is past its deadline, and what nobody used for long."""
+        self._timer = None
+        self._is_looking = False
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._connections):
+            if connection.deadline <= now:
+                connection.end(TimeoutError())
         for idle in list(self._idle.values()):
-            for connection in [each for each in idle if each.idle_since < oldest]:
+            for connection in [each for each in idle if now - each.idle_since > IDLE_SECONDS_MAX]:
                 connection.end(Closing())
-        if self._idle:
-            self._sweeping = loop.call_later(SWEEP_SECONDS, self._sweep)
+        if len(self._connections) > self._idle_count:
+            self._look_later(LOOK_SECONDS)
+        elif self._connections:
+            self._look_later(SWEEP_SECONDS)
 
     async def _connect(self, peer: Peer, timeout_seconds: float) -> HttpConnection:
         loop = asyncio.get_running_loop()
