@@ -16,8 +16,10 @@ import msgspec
 import pytest
 import uvloop
 
-from tests.support.jail_stage import function_work, moment, workshop
+from tests.support.jail_stage import function_work, lua_work, moment, workshop
 from trunkline.jail.shaper import JailShaper
+from trunkline.kit.shaping import Work
+from trunkline.playbook.program import Shaped
 
 PRODUCT = {"product_id": "p-1", "sku": "A", "name": "A thing of some length", "price": 9.5}
 EVENT: dict[str, Any] = {
@@ -60,16 +62,33 @@ function transform_event(event, meta) {
   return event;
 }
 """
+LUA = """
+local email = input.context.traits.email
+if email then
+  return {event = input.event, em = TO_SHA256_HASH(LOWER(TRIM(email)))}
+end
+"""
+LUA_WHOLE = """
+local traits = input.context.traits
+traits.email = TO_SHA256_HASH(traits.email)
+return input
+"""
+WORKS = {
+    "python": function_work(PYTHON, "python", when="before"),
+    "javascript": function_work(JAVASCRIPT, "javascript", when="before"),
+    "lua": lua_work(LUA),
+    "lua, the whole event": lua_work(LUA_WHOLE),
+}
 ROUNDS, EVENTS = 20, 400
 
 
-async def measure(body: str, lang: str, batch: int) -> tuple[float, float, float]:
+async def measure(work: Work, batch: int) -> tuple[float, float, float]:
     """Return µs an event: our CPU time, the process's, and on the wall; of the best round."""
     async with workshop() as shop:
-        shaper = await shop.open(function_work(body, lang, when="before"))
+        shaper = await shop.open(work)
         assert isinstance(shaper, JailShaper)
         events = [(EVENT, moment())] * batch
-        await shaper.shape(events)
+        assert all(isinstance(each, Shaped) and each.outputs for each in await shaper.shape(events))
         inmate = shaper.cell._inmate
         assert inmate is not None
         rounds: list[tuple[float, float, float]] = []
@@ -84,13 +103,13 @@ async def measure(body: str, lang: str, batch: int) -> tuple[float, float, float
         return min(rounds, key=lambda each: each[0] + each[1])
 
 
-async def measure_start(body: str, lang: str) -> float:
+async def measure_start(work: Work) -> float:
     """Return the ms that a process takes to start and load its code; the best of ten."""
     async with workshop() as shop:
         took: list[float] = []
         for _ in range(10):
             began = time.perf_counter()
-            shaper = await shop.open(function_work(body, lang, when="before"))
+            shaper = await shop.open(work)
             took.append(time.perf_counter() - began)
             await shaper.close()
         return min(took) * 1000
@@ -115,15 +134,16 @@ def json_microseconds() -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("lang", "body", "most"), [("python", PYTHON, 10), ("javascript", JAVASCRIPT, 25)]
+    ("name", "most"),
+    [("python", 10), ("javascript", 25), ("lua", 14), ("lua, the whole event", 32)],
 )
-def test_code_costs_little_an_event(lang: str, body: str, most: float) -> None:
+def test_code_costs_little_an_event(name: str, most: float) -> None:
     assert 1400 < len(msgspec.json.encode(EVENT)) < 1600
     reference = json_microseconds()
     print(f"\nthe event through JSON and back: {reference:.1f} µs")
-    print(f"{lang}: starts in {uvloop.run(measure_start(body, lang)):.1f} ms")
+    print(f"{name}: starts in {uvloop.run(measure_start(WORKS[name])):.1f} ms")
     for batch in (1, 20, 100):
-        ours, its, wall = uvloop.run(measure(body, lang, batch))
+        ours, its, wall = uvloop.run(measure(WORKS[name], batch))
         print(
             f"batch {batch}: {ours + its:.1f} µs CPU an event (node {ours:.1f}, jailed {its:.1f}); "
             f"{wall:.1f} µs on the wall"

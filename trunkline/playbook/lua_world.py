@@ -18,7 +18,7 @@ from lupa.lua51 import LuaError, LuaMemoryError, LuaRuntime
 from trunkline.playbook.functions import FUNCTIONS
 from trunkline.playbook.lua_names import check_calls
 from trunkline.playbook.lua_prelude import PRELUDE
-from trunkline.playbook.lua_values import LuaValues
+from trunkline.playbook.lua_values import DEPTH_MAX, ROW_MAX, LuaValues
 from trunkline.playbook.program import Code, CodeError, Moment
 from trunkline.playbook.scalars import ARRAY_MAX
 
@@ -48,11 +48,15 @@ class LuaWorld:
         self._megabytes = memory_bytes_max // (1024 * 1024)
         self._moment = Moment(0, "")
         self._body = ""
-        self._calls = {name: _first_arguments(h.call) for name, h in FUNCTIONS.items()}
         build: Any = self._runtime.eval("function(text) return loadstring(text, '=prelude') end")
-        names = self._runtime.table_from(dict.fromkeys(FUNCTIONS, True))
-        prelude = dict(build(PRELUDE)(self._call, names, self._roll, self._now, ARRAY_MAX).items())
-        self._values = LuaValues(self._runtime, prelude)
+        table_from: Any = self._runtime.table_from
+        limits = table_from({"depth": DEPTH_MAX, "items": ARRAY_MAX, "row": ROW_MAX})
+        self._values = values = LuaValues(table_from)
+        calls = {name: self._calls_of(helper.call) for name, helper in FUNCTIONS.items()}
+        plain, told = (table_from({name: c[n] for name, c in calls.items()}) for n in (0, 1))
+        sides = plain, told, values.look, values.opened, self._roll, self._now, limits
+        prelude = dict(build(PRELUDE)(*sides).items())
+        values.connect(prelude["mark_of"])
         self._compile, self._collect = prelude["compile"], prelude["collect"]
         self._run, self._run_and_mend = prelude["run"], prelude["run_and_mend"]
         self._known = frozenset(prelude["known"].values())
@@ -85,15 +89,23 @@ class LuaWorld:
             self._fail(error)
         if isinstance(loaded, tuple):
             raise _code_error(str(cast("tuple[Any, Any]", loaded)[1]))
-        return loaded
+        return loaded, "#" in body
 
     def _ask(self, chunk: Any, values: Sequence[Any]) -> Any:
-        to_lua, from_lua = self._values.to_lua, self._values.from_lua
         try:
-            return from_lua(self._run(chunk, *[to_lua(value) for value in values]))
+            return self._values.take(self._run(*chunk, *self._given(values)))
         except UnicodeDecodeError:
             # Some text was cut in the middle of a character: once more, with such texts mended.
-            return from_lua(self._run_and_mend(chunk, *[to_lua(value) for value in values]))
+            return self._values.take(self._run_and_mend(*chunk, *self._given(values)))
+
+    def _given(self, values: Sequence[Any]) -> list[Any]:
+        """Begin a run; return what it is given, each value with its kind (nil for a scalar)."""
+        self._values.begin()
+        given: list[Any] = []
+        for value in values:
+            one = self._values.give(value)
+            given += one if isinstance(one, tuple) else (one, None)
+        return given
 
     def _fail(self, error: Exception) -> NoReturn:
         """Raise the `CodeError` that an error of the runtime amounts to."""
@@ -104,10 +116,14 @@ class LuaWorld:
             raise CodeError("its error message is no text") from None
         raise _code_error(str(error)) from None
 
-    def _call(self, name: str, *given: Any) -> Any:
-        """Call a function for Lua. What it raises Lua sees as a failed call, never as an object."""
-        values = self._values
-        return values.to_lua(self._calls[name](*[values.from_lua(value) for value in given]))
+    def _calls_of(self, helper: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+        """Return how Lua calls a function: with scalars, and with a row in which tables are told.
+
+        What is raised Lua sees as a failed call, never as an object.
+        """
+        give, take, take_all = self._values.give, self._values.take, self._values.take_all
+        call = _first_arguments(helper)
+        return lambda *given: give(call(*map(take, given))), lambda *row: give(call(*take_all(row)))
 
     def _roll(self) -> int:
         """Return what the dice of this run start with, from 1 on."""
