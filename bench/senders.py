@@ -3,7 +3,7 @@
 - `fill URL KEY EVENTS TAG`: so many tracking events in batches of 100, as fast as they are taken.
 - `steady URL APP KEY RATE SECONDS`: S2S events at a rate, each sent when it is due, whether the
   ones before were answered or not, so that a slow answer delays no other (no coordinated omission).
-- `bare URL REQUESTS CONCURRENCY`: what the HTTP client alone can do.
+- `bare URL REQUESTS CONCURRENCY`: what an HTTP client of a library can do with nothing around it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sent(Struct, frozen=True):
 
 
 def client() -> ClientBuilder:
-    """Return a client that is set up as the forwarder's is."""
+    """Return a client, with as little to do as the forwarder's has: no proxy, no redirect."""
     return ClientBuilder().no_proxy().timeout(timedelta(seconds=60)).follow_redirects(False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from bench import programs
 from bench.plan import Plan
@@ -27,7 +28,7 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
                     "bare", Sent, receiver.url, plan.single_events, plan.connections
                 )
                 bare.append(sent.events / sent.seconds)
-                ours.append(_deliver(stage, plan, app, f"r{index}"))
+                ours.append(plan.single_events / deliver(stage, plan, app, f"r{index}").seconds)
     rounds = [a / b for a, b in zip(ours, bare, strict=True)]
     return [
         Result(
@@ -44,11 +45,21 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
     ]
 
 
-def _deliver(stage: Stage, plan: Plan, app: App, tag: str) -> float:
-    """Let events gather in the log, then time how fast they go out."""
-    stage.set_state("single", "paused")
+class Delivered(NamedTuple):
+    """How long a backlog took to go out, and what the worker's CPU spent on an event of it."""
+
+    seconds: float
+    worker_cpu_seconds: float
+
+
+def deliver(stage: Stage, plan: Plan, app: App, tag: str) -> Delivered:
+    """Let events gather in the log, then time how fast they go out, one request an event."""
+    destination = app.destinations[0].id
+    stage.set_state(destination, "paused")
     programs.run_sender("fill", Sent, stage.url, app.secret, plan.single_events, tag)
     stage.wait_stored(plan.drain_seconds_max)
-    begun = time.monotonic()
-    stage.set_state("single", "running")
-    return plan.single_events / (stage.wait(plan.drain_seconds_max) - begun)
+    cpu, begun = stage.cpu_seconds()["worker"], time.monotonic()
+    stage.set_state(destination, "running")
+    seconds = stage.wait(plan.drain_seconds_max) - begun
+    spent = stage.cpu_seconds()["worker"] - cpu
+    return Delivered(seconds, spent / plan.single_events)
