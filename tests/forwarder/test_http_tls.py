@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,35 @@ def test_a_receiver_that_speaks_no_tls_is_a_retry() -> None:
             return caught.value
 
     assert uvloop.run(story()).outcome == Retry("TLS handshake failed")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_certificate_may_name_an_address(tmp_path: Path, address: str) -> None:
+    if ":" in address and not _has_ipv6():
+        pytest.skip("this machine has no IPv6, not even on loopback")
+
+    async def story() -> int:
+        tls, pem = self_signed(tmp_path, address)
+        async with serve(_answer, tls=tls, host=address) as server:
+            sender = HttpSender(SystemClock(), trusted_pem=pem)
+            host = f"[{address}]" if ":" in address else address
+            request = Request("POST", f"https://{host}:{server.port}/", (), b"{}")
+            answer = await sender.send(request, timeout_seconds=5, allow_private=True)
+            await sender.close()
+            return answer.status
+
+    assert uvloop.run(story()) == 204
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+async def _answer(connection: Connection) -> None:
+    await connection.read_request()
+    await connection.answer(204)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +19,7 @@ def self_signed(
     """Return a server's TLS context and its certificate in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    hosts = x509.SubjectAlternativeName([x509.DNSName(each) for each in (host, *more_hosts)])
+    hosts = x509.SubjectAlternativeName([_named(each) for each in (host, *more_hosts)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -32,7 +33,7 @@ def self_signed(
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    file = folder / f"{host}.pem"
+    file = folder / f"{host.replace(':', '-')}.pem"
     file.write_bytes(
         pem
         + key.private_bytes(
@@ -44,3 +45,10 @@ def self_signed(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context, pem
+
+
+def _named(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

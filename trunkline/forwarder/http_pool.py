@@ -154,7 +154,7 @@ class HttpPool:
                     peer.address,
                     peer.port,
                     ssl=tls,
-                    server_hostname=peer.host.rstrip(".") if tls else None,
+                    server_hostname=peer.host.strip("[]").rstrip(".") if tls else None,
                 )
         except (OSError, ValueError) as error:  # a time-out and all of TLS are an OSError, too
             raise ConnectFailed(error) from error
