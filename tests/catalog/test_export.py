@@ -6,6 +6,7 @@ import string
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -205,6 +206,7 @@ def test_any_text_of_code_is_read_back_as_it_was_written(text: str) -> None:
         assert read_yaml(render_tree(tree)) == tree
 
 
+@pytest.mark.slow
 @given(workspaces())
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_any_workspace_is_read_back_as_it_was_rendered(workspace: Workspace) -> None:
@@ -214,6 +216,7 @@ def test_any_workspace_is_read_back_as_it_was_rendered(workspace: Workspace) -> 
     assert reading.workspace == workspace
 
 
+@pytest.mark.slow
 @given(workspaces())
 @settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_any_workspace_applies_back_to_nothing(workspace: Workspace) -> None:

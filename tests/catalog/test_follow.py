@@ -170,6 +170,7 @@ def test_a_database_made_anew_is_taken_though_its_version_is_the_same(home: Home
     assert (snapshot.version, snapshot.apps[0].name) == (1, "Purse")
 
 
+@pytest.mark.slow
 def test_a_locked_database_leaves_the_last_snapshot_in_force(home: Home) -> None:
     apply(home, FULL)
     follower = follower_of(home)

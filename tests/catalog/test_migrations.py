@@ -56,6 +56,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> N
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_every_revision_goes_up_down_and_up_again(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/new.db")
     with engine.begin() as connection:

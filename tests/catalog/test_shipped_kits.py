@@ -233,6 +233,7 @@ def test_a_param_that_a_kit_does_not_have_is_a_warning_with_the_nearest(
 # ── those that are shipped ──
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_kit_can_be_applied_with_its_examples(name: str, home: Home) -> None:
     found = find_shipped(name)

@@ -119,6 +119,7 @@ def test_an_example_gives_exactly_what_it_says(kind: Kind, example: Example) -> 
         assert channel.encode(mapped(example)) == example.text
 
 
+@pytest.mark.slow
 @every_destination
 @settings(max_examples=40, deadline=None)
 @given(body=BODIES, after=st.floats(0, 86_400))

@@ -116,6 +116,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1), JSON, max_size=5))
 def test_flattening_keeps_every_leaf_once_and_in_order(value: dict[str, Any]) -> None:
     assert [text for _, text in flatten(value)] == list(_leaves(value, is_top=True))

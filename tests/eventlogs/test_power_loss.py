@@ -288,6 +288,7 @@ def run_machine(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_log_equals_a_list_through_power_losses() -> None:
     run_machine(examples=12, steps=15)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.forwarding import APP, Rig, Tape, destination, run, snapshot
 from tests.support.forwarding import event as plain_event
@@ -80,6 +81,7 @@ def test_a_snapshot_is_enough_and_one_without_frees_them(tmp_path: Path) -> None
     run(story)
 
 
+@pytest.mark.slow
 def test_what_waits_when_somebody_is_suppressed_is_not_sent_any_more(tmp_path: Path) -> None:
     async def story(answer: Outcome, seconds: float) -> None:
         rig = Rig(tmp_path / str(seconds), waiting_seconds=5)

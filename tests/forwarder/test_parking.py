@@ -175,6 +175,7 @@ def test_the_fuse_counts_on_over_a_restart(tmp_path: Path) -> None:
     run(story)
 
 
+@pytest.mark.slow
 def test_the_horizon_stands_still_while_parked_and_while_paused(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)

@@ -122,6 +122,7 @@ def test_it_survives_a_crash_and_does_not_expire(tmp_path: Path) -> None:
     run(story)
 
 
+@pytest.mark.slow
 def test_a_probe_passes_where_the_destination_takes_events_again(tmp_path: Path) -> None:
     async def story() -> None:
         rig = rig_with(tmp_path)
@@ -247,6 +248,7 @@ async def bad_days(rig: Rig, dice: random.Random) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_among_random_answers_and_crashes_each_comes_to_one_end_in_order(
     tmp_path: Path, seed: int

@@ -253,6 +253,7 @@ def test_garbage_instead_of_http_is_survived(rig: Rig) -> None:
     assert rig.post("/events/wallet", EVENT).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trusted", "forwarded", "address"),
     [

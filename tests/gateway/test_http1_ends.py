@@ -87,6 +87,7 @@ def test_a_request_that_is_being_answered_is_not_idle(rig: Http1Rig) -> None:
     assert client.reply().json["path"] == "/held"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [b"/long", b"/file"])
 def test_who_never_reads_its_answers_is_cut_and_costs_little(
     rig: Http1Rig, path: bytes, tmp_path: Path

@@ -135,6 +135,7 @@ def test_a_file_lies_whole_and_held_when_the_desk_is_asked(stage: Stage, is_chun
     assert sweep(stage.folder, tuple) == 1  # held no more: only the books keep it
 
 
+@pytest.mark.slow
 def test_the_key_is_judged_before_the_body_is_read(stage: Stage) -> None:
     client = stage.rig.client().head(
         "POST", "/files", "Content-Length: 1000000", "X-No: 1", "Expect: 100-continue"

@@ -219,6 +219,7 @@ def test_an_event_that_keeps_every_rule_is_not_copied() -> None:
     ) is one  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3))
 def test_any_output_gets_a_verdict_and_a_mended_one_keeps_the_rules(output: dict[str, Any]) -> None:

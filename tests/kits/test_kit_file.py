@@ -157,6 +157,7 @@ def test_params_are_filled_in_from_what_was_given_and_from_defaults() -> None:
     assert used_params(tree) == {"X": "a[0]", "Y": "a[0]", "Z": "c"}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(tree=NEARLY)
 def test_any_tree_is_read_or_refused(tree: Any) -> None:

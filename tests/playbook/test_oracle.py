@@ -83,6 +83,7 @@ EVERYTHING = {
 COMPILED = both(EVERYTHING)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(PARTS, JSON)))
 def test_no_event_makes_a_playbook_raise(event: dict[str, Any]) -> None:

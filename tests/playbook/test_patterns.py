@@ -20,6 +20,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", PATTERNS)
 @given(text=TEXTS)
 def test_a_short_cut_says_what_re2_says(pattern: str, text: str) -> None:

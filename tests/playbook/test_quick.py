@@ -45,6 +45,7 @@ VALUES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS, ids=[" ".join(name for name, _ in c) for c in CHAINS])
 def test_a_short_cut_does_what_the_transforms_do(chain: list[tuple[str, Any]]) -> None:
     links = [(name, argument, TRANSFORMS[name].prepare(argument)) for name, argument in chain]

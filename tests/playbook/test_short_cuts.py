@@ -48,6 +48,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_finds_what_re2_finds(pattern: str) -> None:
     slow, search, full_match = (

@@ -36,6 +36,7 @@ def test_null_stays_null(transform: Transform, example: TransformExample) -> Non
     assert transform.prepare(example.argument)(None) is None
 
 
+@pytest.mark.slow
 @given(st.sampled_from([param.values for param in EXAMPLES]), JSON)
 def test_no_value_makes_a_transform_raise(
     example: tuple[Transform, TransformExample], value: Any

@@ -134,6 +134,7 @@ def test_any_json_gets_an_answer(value: Any, headers: dict[str, str], path: str)
     check(msgspec.json.encode(value), headers, path)
 
 
+@pytest.mark.slow
 @given(ENVELOPES, HEADERS, st.sampled_from(PATHS))
 def test_any_request_gets_an_answer_and_what_is_taken_can_be_shaped(
     value: Any, headers: dict[str, str], path: str

@@ -139,6 +139,7 @@ def test_any_event_gets_an_answer(path: str, event: object, headers: dict[str, s
     decode(path, msgspec.json.encode(event), headers=headers)
 
 
+@pytest.mark.slow
 @given(ENVELOPES, HEADERS)
 def test_each_event_of_a_batch_is_accepted_or_rejected(
     envelope: dict[str, Any], headers: dict[str, str]

@@ -152,6 +152,7 @@ def test_the_filter_has_no_false_no_and_few_false_yes() -> None:
     assert all(slots & 2 for slots in filter_.slots_of(keys[1000:2000]))
 
 
+@pytest.mark.slow
 def test_a_file_the_filter_does_not_know_yet_is_asked(tmp_path: Path) -> None:
     rng = random.Random(7)
     index = IdIndex(tmp_path, 10_000_000)
