@@ -299,6 +299,27 @@ def test_the_log_equals_a_list_through_many_power_losses() -> None:
     run_machine(examples=100, steps=30)
 
 
+@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_what_was_read_after_syncs_failed_outlives_a_power_loss(
+    failing: int, is_followed: bool
+) -> None:
+    for seed in range(4):
+        world = World("FULL")
+        try:
+            if is_followed:  # the reader had the segment open when its sync failed
+                assert world.append(0, [10])
+                world.read(10)
+            world.vfs.syncs_to_fail = failing
+            world.append(0, [10])
+            world.vfs.syncs_to_fail = 0
+            assert world.append(0, [10])
+            world.read(1)
+            world.lose_power(random.Random(seed))
+        finally:
+            world.destroy()
+
+
 def lose_power_now_and_then(sync: str, seeds: range) -> None:
     for seed in seeds:
         rng = random.Random(seed)

@@ -332,12 +332,13 @@ def open_reader(path: Path, is_closed: bool, sync: str, vfs: str | None) -> Segm
     `is_closed`: a later segment exists.
     """
     log = path.with_name(path.name + "-wal")
+    is_whole = is_closed and not log.exists()
     file = _file_of(path)  # before it is opened: what takes its place later is seen as such
     with explained(path):
         try:
             if path.stat().st_size == 0:
                 return None
-            if is_closed and not log.exists():
+            if is_whole:
                 name = f"file:{urllib.parse.quote(str(path))}?immutable=1"
                 db = connect(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, sync, vfs)
             else:
@@ -353,7 +354,7 @@ def open_reader(path: Path, is_closed: bool, sync: str, vfs: str | None) -> Segm
         except (apsw.Error, LogFailure):
             db.close(True)
             raise
-    if not is_closed:
+    if not is_whole:
         _settle(path, db)
     return SegmentReader(path, db, sync, file)
 
@@ -445,10 +446,10 @@ def _version(db: apsw.Connection, path: Path) -> int:
 
 
 def _settle(path: Path, db: apsw.Connection) -> None:
-    """Make durable what can be seen in a segment that is written to.
+    """Make durable what can be seen in a segment that has a log.
 
-    After a kill, the first to open the file sees records that were written and never synced. Who
-    acts on them and then loses power would be ahead of the log.
+    After a kill, or after a sync that failed, the first to open the file sees records that were
+    written and never synced. Who acts on them and then loses power would be ahead of the log.
     """
     try:
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
