@@ -5,19 +5,32 @@ answer that it judges; nothing is sent. All else is the same for every destinati
 costs is measured on a node: the worker's CPU for an event that goes through the plain webhook, one
 a request. So a kit costs (its work + the webhook) ÷ the webhook, and the dearest one counts. One
 that sends batches costs less than is said here: it shares requests.
+
+What the dearest costs beside *building and sending* a webhook alone, a part of that, stands in the
+note: it says how much there is to gain in shaping.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+
+import uvloop
 
 from bench import programs
 from bench.plan import Plan
 from bench.results import Bound, Result, median, number
 from bench.single import deliver
 from bench.stage import App, Stage, To
+from trunkline.destinations.webhook import Webhook, WebhookSettings
+from trunkline.forwarder.carrier import HttpCarrier
+from trunkline.forwarder.http import HttpSender
+from trunkline.forwarder.pace import Pace
+from trunkline.kit.clock import SystemClock
+from trunkline.kit.destination import EXAMPLE_DESTINATION, Attempt, delivery_id, map_event
+from trunkline.kit.sample_events import PURCHASE
 from trunkline.kits.fixture_spec import KitFixture
 from trunkline.kits.fixtures import FixtureKit, fixture_now
 from trunkline.kits.kit import Kit
@@ -26,20 +39,24 @@ from trunkline.kits.shipped import shipped_kits
 NUMBERS = (14,)
 
 _EVENTS = 50
+_UNDER_WAY = 8
 
 
 def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
     """Measure; nginx must be there. Raises `NotThere`."""
     folder = plan.folder / "kits"
     folder.mkdir()
+    requests = max(200, plan.single_events // 10)
     runs = {name: _prepared(kit) for name, kit in shipped_kits().items()}
     webhook: list[float] = []
+    sending: list[float] = []
     costs: dict[str, list[float]] = {name: [] for name in runs}
     with programs.nginx(folder) as receiver:
         app = App("benchkitsaaaaaa", [To("webhook", receiver.url, 1, plan.connections)])
         with Stage(folder / "home", [app]) as stage:
             for index in range(plan.rounds):
                 webhook.append(deliver(stage, plan, app, f"k{index}").worker_cpu_seconds * 1e6)
+                sending.append(uvloop.run(_sending_seconds(receiver.url, requests)) * 1e6)
                 for name, run in runs.items():
                     costs[name].append(min(_time(run) for _ in range(3)) / _EVENTS * 1e6)
     plain = f"{number(median(webhook))} µs of the worker's CPU an event"
@@ -49,6 +66,8 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
         (own + webhook_cost) / webhook_cost
         for own, webhook_cost in zip(costs[dearest], webhook, strict=True)
     ]
+    alone = median(sending)
+    beside = (typical[dearest] + alone) / alone
     listed = ", ".join(f"{name} {number(cost)}" for name, cost in sorted(typical.items()))
     return [
         Result(
@@ -61,9 +80,31 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:  # noqa: ARG001
             rounds=rounds,
             ours=f"{dearest}: {number(typical[dearest])} µs of its own",
             yardstick=f"the plain webhook: {plain}",
-            note=f"µs an event: {listed}",
+            note=f"beside building and sending alone ({number(alone)} µs): {number(beside)} ×; "
+            f"µs an event: {listed}",
         )
     ]
+
+
+async def _sending_seconds(url: str, requests: int) -> float:
+    """Return the CPU seconds of building, sending and judging a webhook of one event alone."""
+    clock = SystemClock()
+    sender = HttpSender(clock, allow_private_addresses=True)
+    carrier = HttpCarrier(Webhook(WebhookSettings(url=url)), sender, clock, True, Pace(clock))
+    event = map_event(PURCHASE)
+    key = delivery_id(EXAMPLE_DESTINATION, [event.message_id])
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            await carrier.carry([event], Attempt(clock.now_ms(), 1, EXAMPLE_DESTINATION, key))
+
+    await send(20)  # connections, and what is loaded when it is first used
+    begun = time.process_time()
+    await asyncio.gather(*(send(requests // _UNDER_WAY) for _ in range(_UNDER_WAY)))
+    took = time.process_time() - begun
+    await carrier.close()
+    await sender.close()
+    return took / (requests // _UNDER_WAY * _UNDER_WAY)
 
 
 def _prepared(kit: Kit) -> Callable[[], None]:

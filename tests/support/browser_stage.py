@@ -192,6 +192,19 @@ class BrowserStage(WholeNode):
         self.receiver.close()
 
 
+def browser_with_libraries() -> str:
+    """Install the libraries and return the path of a browser, or end the test: by a failure in CI.
+
+    Elsewhere by a skip.
+    """
+    try:
+        install_node()
+        return find_browser()
+    except Unavailable as error:
+        end = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        end(f"no browser can be run here: {error}")
+
+
 def open_browser_stage(
     folder: Path,
     pages: Callable[[], dict[str, Page]] = shop_pages,
@@ -201,12 +214,7 @@ def open_browser_stage(
 
     `pages` are made once the libraries are installed. `driver` is a file of `tests/clients/node`.
     """
-    try:
-        install_node()
-        browser = find_browser()
-    except Unavailable as error:
-        end = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        end(f"no browser can be run here: {error}")
+    browser = browser_with_libraries()
     stage = BrowserStage(folder, pages(), driver)
     try:
         yield stage, browser

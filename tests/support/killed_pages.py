@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import pytest
 
 from tests.support.breaking_front import BreakingFront
-from tests.support.browser import find_browser
-from tests.support.browser_stage import CLIENT_KEY, SETTINGS, SHELF
-from tests.support.client_libraries import NODE_FOLDER, Unavailable, find_program, install_node
+from tests.support.browser_stage import CLIENT_KEY, SETTINGS, SHELF, browser_with_libraries
+from tests.support.client_libraries import NODE_FOLDER, find_program
 from tests.support.saying_pages import HOSTS, PAGES, SayingPage, saying_pages
 from tests.support.told_receiver import ToldReceiver
 from tests.support.whole_node import KEY, WholeNode, webhook, workspace
@@ -186,12 +184,7 @@ class KilledPages(WholeNode):
 
 def open_killed_pages(folder: Path) -> Iterator[tuple[KilledPages, str]]:
     """Open a stage and find a browser: the body of a fixture. Under CI both must be there."""
-    try:
-        install_node()
-        browser = find_browser()
-    except Unavailable as error:
-        end = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        end(f"pages cannot be tested here: {error}")
+    browser = browser_with_libraries()
     stage = KilledPages(folder)
     try:
         yield stage, browser

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from trunkline.kit.consent import CONSENT_REGION, Consent, Lacks, lacks_consent
+from trunkline.kit.consent import CONSENT_REGION, Consent, Lacks, is_no, lacks_consent
 from trunkline.kit.erasure import ERASED
 from trunkline.model.record import Routing, StoredEvent
 from trunkline.model.snapshot import Destination, Filter, fold_name
@@ -105,8 +105,8 @@ class _Decider:
         folded = {name.casefold(): value for name, value in integrations.items()}
         for name in self._names:
             if name in folded:
-                return not _is_no(folded[name])
-        return not _is_no(folded.get("all"))
+                return not is_no(folded[name])
+        return not is_no(folded.get("all"))
 
     def _is_consented(self, consent: dict[str, Any]) -> bool:
         said = Consent(consent)
@@ -114,7 +114,3 @@ class _Decider:
         if False in answers:
             return False
         return not said.is_opt_in or None not in answers
-
-
-def _is_no(value: Any) -> bool:
-    return value is False or (isinstance(value, str) and value.casefold() == "false")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.forwarder.carrier import Carried
 from trunkline.forwarder.decide import SUPPRESSED
 from trunkline.forwarder.item import Item
-from trunkline.kit.consent import CONSENT_REGION
+from trunkline.kit.consent import CONSENT_REGION, Lacks
 from trunkline.kit.erasure import ERASED
 from trunkline.model.outcome import Filtered, Outcome, Rejected, Unsent
 
@@ -49,19 +49,21 @@ async def attempt_guarded(
     finally:
         for item in kept:
             item.seen = None
-    found = [
-        _for_want_of_consent(group, *pair) for pair in zip(kept, carried.outcomes, strict=True)
-    ]
-    outcomes = {**unsent, **dict(zip(kept, found, strict=True))}
-    return carried._replace(outcomes=[outcomes[item] for item in items])
+    lacks = group.outfit.lacks
+    if lacks is None and not unsent:
+        return carried
+    pairs = zip(kept, carried.outcomes, strict=True)
+    found = {item: _for_want_of_consent(lacks, item, outcome) for item, outcome in pairs}
+    return carried._replace(outcomes=[unsent.get(item) or found[item] for item in items])
 
 
-def _for_want_of_consent(group: Group, item: Item, outcome: Outcome | Unsent) -> Outcome | Unsent:
+def _for_want_of_consent(
+    lacks: Lacks | None, item: Item, outcome: Outcome | Unsent
+) -> Outcome | Unsent:
     """Return how an attempt ended for an event that may have lacked its person.
 
     What a vendor takes only with a person is no dead letter: nobody can mend it but the person.
     """
-    lacks = group.outfit.lacks
     if lacks is None or not isinstance(outcome, Rejected) or outcome.was_sent:
         return outcome
     if not lacks(item.mapped.value):

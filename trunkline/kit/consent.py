@@ -67,14 +67,14 @@ class Consent:
         opted_out, named = self._opted_out.get(category), self._named.get(category)
         is_denied = (
             _is_yes(opted_out)
-            or _is_no(self._preferences.get(category))
+            or is_no(self._preferences.get(category))
             or category in self._denied
             or _is_word(named, _DENIED)
         )
         if is_denied:
             return False
         is_given = (
-            _is_no(opted_out)
+            is_no(opted_out)
             or _is_yes(self._preferences.get(category))
             or category in self._allowed
             or _is_word(named, _GRANTED)
@@ -156,7 +156,8 @@ def _folded(value: Any) -> dict[str, Any]:
     return {str(key).casefold(): held for key, held in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] JSON
 
 
-def _is_no(value: Any) -> bool:
+def is_no(value: Any) -> bool:
+    """Say whether a value is a no, as senders write one."""
     return value is False or (isinstance(value, str) and value.casefold() == "false")
 
 
