@@ -32,6 +32,12 @@ SLOW = (
 )  # fmt: skip
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A test has the same name in every process: packed bytes, which hold the time, name none."""
+    unreadable = isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable())
+    return argname if unreadable else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by where they stand."""
     for item in items:
