@@ -135,6 +135,8 @@ def _take_merged(
     lanes: Mapping[int, _Lane], cutoff: int, records_max: int, bytes_max: int
 ) -> list[Fetched]:
     heads = list(_heads(lanes.items()))
+    if len(heads) == 1 and heads[0][2].tail <= cutoff:
+        return _take_one(heads[0][2], records_max, bytes_max)
     heapq.heapify(heads)
     last: tuple[int, _Lane] | None = None
 

@@ -43,6 +43,7 @@ def parse_time_ms(value: object) -> int | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # a stream has many events that came in one millisecond
 def format_ms(ms: int) -> str:
     """Return `2026-11-20T10:15:30.000Z`. Beyond the years 0001 to 9999: the nearest end."""
     if not MS_MIN <= ms <= MS_MAX:
