@@ -34,6 +34,10 @@ PR_SET_NAME = 15
 # When all want the processor: accepting goes before forwarding, that before what nobody waits for.
 WORKER_NICENESS = 10
 BACKGROUND_NICENESS = 15
+# glibc's `mallopt`: how much freed memory a process keeps. What it gives back after a step, the
+# kernel has to clear again for the next one: a quarter of the pipeline's CPU.
+M_TRIM_THRESHOLD, TRIM_BYTES = -1, 67_108_864
+M_MMAP_THRESHOLD, MMAP_BYTES = -3, 33_554_432
 
 
 def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> None:
@@ -45,6 +49,7 @@ def run(name: str, home: Home, boot: Boot, stamp_base: int, supervisor: int) -> 
     log.configure(name)
     metrics.take_name(name)
     _raise_file_limit()
+    _keep_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(name, home, boot, stamp_base))
 
@@ -129,6 +134,14 @@ def _raise_file_limit() -> None:
     """Take all the open files that we may have: each connection is one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _keep_memory() -> None:
+    """Have the C library keep what was freed, within bounds (glibc; elsewhere nothing is done)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform == "linux" and mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def _die_with(supervisor: int) -> None:

@@ -40,7 +40,10 @@ _YES_WORDS = frozenset({"granted", "consent_granted"})
 
 def stated_consent(context: object) -> JsonObject:
     """Return what a context says of consent, in one object; empty where it says nothing."""
-    consent, managed = _object_in(context, "consent"), _object_in(context, "consentManagement")
+    said = cast("JsonObject", context) if isinstance(context, dict) else {}
+    if "consent" not in said and "consentManagement" not in said:
+        return {}  # as for most events
+    consent, managed = _object_in(said, "consent"), _object_in(said, "consentManagement")
     # Only what is asked later, in one place: lists of categories, allowed and denied.
     return consent | {key: _texts(managed[key]) for key in CONSENT_LISTS if key in managed}
 

@@ -69,10 +69,13 @@ def _read_envelope(envelope: bytes) -> JsonObject:
 
 def _take_text(sent: JsonObject, name: str) -> str | UnsetType:
     """Take a field that is text; what is neither text nor number stays among the unknown ones."""
-    text = read_id(sent.get(name))
+    value = sent.get(name)
+    if value is None:  # most fields of most events
+        return UNSET
+    text = read_id(value)
     if text is None:
         return UNSET
-    sent.pop(name, None)
+    del sent[name]
     return text or UNSET
 
 
@@ -174,7 +177,7 @@ def _correct(
 
 def _take_time(sent: JsonObject, name: str) -> int | None:
     value: Any = sent.pop(name, None)
-    return parse_time_ms(value)
+    return None if value is None else parse_time_ms(value)
 
 
 def _format(ms: int | None) -> str | UnsetType:
