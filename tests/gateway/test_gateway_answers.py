@@ -13,6 +13,8 @@ from tests.support.gateway_rig import (
     make_snapshot,
     running_gateway,
 )
+from trunkline.gateway.cors import cors_headers
+from trunkline.gateway.http1_answers import format_head, format_plain_head
 from trunkline.kit.clock import FakeClock
 from trunkline.kit.eventlog import LogFull
 from trunkline.model.record import AcceptedEvent, AcceptedRefusal
@@ -243,3 +245,23 @@ def test_refusals_are_stored_without_the_answer_waiting_for_them() -> None:
         rig.appender.failure = None
         assert rig.post("/events/wallet", EVENT).status == 200
         rig.until(lambda: rig.appender.stored == 4, "the refusal came along with a later append")
+
+
+def test_the_quick_head_is_the_one_that_every_other_answer_has() -> None:
+    request_id, length = "7cb8b3f334b6-1", 157
+    headers = [
+        ("content-type", "application/json"),
+        ("x-request-id", request_id),
+        *cors_headers(None),
+    ]
+    assert format_plain_head(request_id, length) == format_head(200, headers, length)
+
+
+@pytest.mark.parametrize("origin", [None, "https://shop.example"])
+def test_a_yes_names_the_request_and_who_may_read_it(rig: Rig, origin: str | None) -> None:
+    given = ("X-Request-Id: mine-2", *([f"Origin: {origin}"] if origin else []))
+    reply = rig.post("/events/wallet", EVENT, *given)
+    assert (reply.status, reply.headers["x-request-id"]) == (200, "mine-2")
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["access-control-allow-origin"] == (origin or "*")
+    assert reply.headers.get("vary") == ("Origin" if origin else None)

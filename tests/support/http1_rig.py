@@ -126,6 +126,7 @@ class Http1Rig:
         # The server may have had enough before all was sent.
         with suppress(ConnectionError):
             client.send(raw)
+        with suppress(OSError):  # and then there is no connection any more
             client.socket.shutdown(socket.SHUT_WR)
         return self.rest(client)
 

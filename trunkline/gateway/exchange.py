@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from itertools import count
 
 from trunkline.gateway.cors import Headers, cors_headers, preflight_headers
-from trunkline.gateway.http1_answers import format_head
+from trunkline.gateway.http1_answers import format_head, format_plain_head
 from trunkline.gateway.wire import Scope, Wire
 from trunkline.kit.protocol import Answer
 
+_JSON = "application/json"
+_OK = 200
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -64,7 +66,7 @@ class Exchange:
         self,
         status: int,
         body: bytes,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         more: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Answer. Never raises for a client that is gone, and only the first answer counts."""
@@ -72,6 +74,13 @@ class Exchange:
 
     def prepare(self, answer: Answer) -> str:
         """Return the head of the answer, to be sent with its body by `proto.answer`."""
+        if (
+            answer.status == _OK
+            and answer.content_type == _JSON
+            and not answer.headers
+            and "origin" not in self.headers
+        ):
+            return format_plain_head(self.request_id, len(answer.body))
         headers = self._headers(answer.content_type, answer.headers)
         return format_head(answer.status, headers, len(answer.body))
 
