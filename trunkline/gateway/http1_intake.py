@@ -20,6 +20,7 @@ from httptools import (
     HttpRequestParser,
 )
 
+from trunkline.gateway.http1_heads import Head, find_head, learn_head, split_head
 from trunkline.gateway.http1_request import Channel, HttpRequest, RawHeaders, read_headers
 
 PIECE_BYTES = 16_384  # parsed at a time, so what one read can bring is bounded
@@ -127,7 +128,7 @@ class Intake:
         if self.is_deaf:
             return
         if len(data) <= PIECE_BYTES and not self._stash:
-            self._parse(data)
+            self._take(data)
         else:
             self._stash += data
             self.feed_stash()
@@ -243,6 +244,32 @@ class Intake:
             self.fault = self.fault or fault
 
     # Around the parser.
+
+    def _take(self, data: bytes) -> None:
+        """Parse a piece, unless it is one whole request whose head came before.
+
+        That is begun only where the parser waits for a request, so it ends where it stands.
+        """
+        if self.in_head or self.current is not None or self._upgrading is not None:
+            self._parse(data)
+            return
+        head = split_head(data)
+        known = find_head(head)
+        if known is not None and known.length == len(data) - len(head):
+            self._add_known(known, data[len(head) :])
+            return
+        heads, waiting = self.heads, len(self.waiting)
+        self._parse(data)
+        if self.heads == heads + 1 and len(self.waiting) == waiting + 1 and not self.is_deaf:
+            learn_head(head, self._target, self.waiting[-1], len(data))
+
+    def _add_known(self, known: Head, body: bytes) -> None:
+        request = HttpRequest(self._channel, self.client, *known[:3])
+        if body:
+            request.add(body)
+        request.complete()
+        self.heads += 1
+        self.waiting.append(request)
 
     def _parse(self, data: bytes) -> None:
         rest = data
