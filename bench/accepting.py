@@ -1,8 +1,8 @@
 """Workloads 1, 2, 3, 4 and 12: taking events in, and bringing them on while they come.
 
-They share their rounds, so that all are measured beside each other: nginx, the bare server, the
-node with one event a request, the node with batches. A load goes on for some seconds; then the
-node brings the rest to its destination, and only then the next part begins.
+They share their rounds, so that all are measured beside each other: nginx, Granian, the bare
+server, the node with one event a request, the node with batches. A load goes on for some seconds;
+then the node brings the rest to its destination, and only then the next part begins.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Round(Struct):
     """What one round measured, in requests a second."""
 
     nginx: float
+    granian: float
     bare: float
     single: Taken
     mapped: Taken
@@ -82,13 +83,17 @@ def measure(plan: Plan, only: frozenset[int]) -> list[Result]:
     programs.need("wrk")
     folder = plan.folder / "accepting"
     folder.mkdir()
-    with programs.nginx(folder) as receiver, programs.server("yardstick", folder) as yardstick:
+    with (
+        programs.nginx(folder) as receiver,
+        programs.granian(folder) as granian,
+        programs.server("yardstick", folder) as yardstick,
+    ):
         app = App("benchacceptaaaa", [To("receiver", receiver.url)])
         shaped = App("benchmappedaaaa", [To("mapped", receiver.url, playbook=TWELVE_FIELDS)])
         with Stage(folder / "home", [app, shaped]) as stage:
             for each in (app, shaped):
                 _take(stage, plan, each, "warm", 1, min(1.0, plan.seconds))
-            beside = (receiver.url, yardstick.url)
+            beside = (receiver.url, granian.url, yardstick.url)
             rounds = [
                 _round(stage, plan, (app, shaped), beside, f"r{index}", 3 in only)
                 for index in range(plan.rounds)
@@ -100,19 +105,19 @@ def _round(
     stage: Stage,
     plan: Plan,
     apps: tuple[App, App],
-    beside: tuple[str, str],
+    beside: tuple[str, str, str],
     tag: str,
     with_batch: bool,
 ) -> Round:
     app, shaped = apps
-    nginx, bare = (
+    nginx, granian, bare = (
         programs.run_wrk(url, (*app.s2s, tag, "1"), plan.seconds, plan.connections).rate
         for url in beside
     )
     single = _take(stage, plan, app, f"{tag}s", 1, plan.seconds, counts_all=True)
     mapped = _take(stage, plan, shaped, f"{tag}m", 1, plan.seconds)
     batch = _take(stage, plan, app, f"{tag}b", BATCH, plan.seconds / 2) if with_batch else None
-    return Round(nginx, bare, single, mapped, batch)
+    return Round(nginx, granian, bare, single, mapped, batch)
 
 
 def _take(
@@ -146,12 +151,15 @@ def _take(
 
 def _results(rounds: list[Round]) -> list[Result]:
     single = median([r.single.rate for r in rounds])
-    bare = median([r.bare for r in rounds])
+    granian, bare = median([r.granian for r in rounds]), median([r.bare for r in rounds])
     nginx = median([r.nginx for r in rounds])
     found = [
         _ratio(1, "S2S events, one a request", Bound(0.35, 0.5), "A/C",
+               [r.single.rate / r.granian for r in rounds],
+               f"{number(single)} events/s", f"Granian, stores nothing: {number(granian)}/s"),
+        _ratio(1, "the same", Bound(0.35, 0.5), "A/C",
                [r.single.rate / r.bare for r in rounds],
-               f"{number(single)} events/s", f"same server, stores nothing: {number(bare)}/s"),
+               f"{number(single)} events/s", f"our own server, stores nothing: {number(bare)}/s"),
         _ratio(2, "the same", Bound(0.10, 0.16), "A/C",
                [r.single.rate / r.nginx for r in rounds],
                f"{number(single)} events/s", f"nginx, a constant: {number(nginx)}/s"),

@@ -164,6 +164,14 @@ def server(job: str, folder: Path) -> Program:
     return Program(command, port, folder / f"{job}.log")
 
 
+def granian(folder: Path) -> Program:
+    """Return Granian with `answer_rsgi` of `bench/servers.py`, one process with uvloop."""
+    port = free_port("127.0.0.1")
+    options = f"--interface rsgi --loop uvloop --http 1 --no-ws --log-level error --port {port}"
+    command = [sys.executable, "-m", "granian", *options.split(), "bench.servers:answer_rsgi"]
+    return Program(command, port, folder / "granian.log")
+
+
 def run_sender(job: str, answer: type[T], *arguments: object) -> T:
     """Run one of the senders of `bench/senders.py` to its end and return what it counted."""
     return answer_of(start_sender(job, *arguments), answer)

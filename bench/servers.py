@@ -2,6 +2,7 @@
 
 - `yardstick`: what serves the gateway, with nothing of the gateway: reads the body, decodes the
   JSON, answers 200, without a task for it. Nothing is stored (durability class C).
+  `answer_rsgi` does the same under Granian, which is started by its own command.
 - `timing`: a receiver of webhooks that notes when each event came, by the clock that all processes
   of a machine share. GET returns the milliseconds of all events so far and forgets them.
 - `silent`: takes connections and requests and never answers.
@@ -24,6 +25,7 @@ from trunkline.gateway.http1_request import HttpRequest
 from trunkline.gateway.http1_server import HttpServer
 from trunkline.gateway.server import spare_collector
 from trunkline.kit.clock import SystemClock
+from trunkline.proof.receiver import HttpProtocol
 
 _JSON = [("content-type", "application/json"), ("x-request-id", "bench-000000000001")]
 _ANSWER = b'{"status":"success","description":"the event is stored"}'
@@ -49,6 +51,12 @@ class Yardstick:
     async def _read(self, request: HttpRequest) -> None:
         _decode(await request())
         request.response_bytes(200, _JSON, _ANSWER)
+
+
+async def answer_rsgi(_scope: object, wire: HttpProtocol) -> None:
+    """Do what `Yardstick` does, under Granian."""
+    _decode(await wire())
+    wire.response_bytes(200, _JSON, _ANSWER)
 
 
 class Timing(Yardstick):
