@@ -55,7 +55,10 @@ class World:
         self.in_doubt: list[tuple[int, list[bytes]]] = []
         self.positions: dict[int, int] = {}
         self.removed_below = dict.fromkeys(PARTITIONS, 0)
-        self._wal_bytes, sqlite.WAL_BYTES = sqlite.WAL_BYTES, wal_bytes
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(sqlite, "WAL_BYTES", wal_bytes)
+        for module in ("eventlogs.sqlite", "state.partition", "state.segment"):
+            self._patch.setattr(f"trunkline.{module}.sync_folder", self.vfs.sync_folder)
         self.open()
 
     @property
@@ -188,7 +191,7 @@ class World:
         with contextlib.suppress(LogFailure):
             self.close_log()
         self.vfs.unregister()
-        sqlite.WAL_BYTES = self._wal_bytes
+        self._patch.undo()
         shutil.rmtree(self.root)
 
 
@@ -315,6 +318,26 @@ def test_what_was_read_after_syncs_failed_outlives_a_power_loss(
             world.vfs.syncs_to_fail = 0
             assert world.append(0, [10])
             world.read(1)
+            world.lose_power(random.Random(seed))
+        finally:
+            world.destroy()
+
+
+def test_what_was_refused_and_not_seen_does_not_come_back_with_a_power_loss() -> None:
+    for seed in range(4):
+        world = World("FULL")
+        try:
+            world.vfs.cut_after(1)
+            world.append(0, [10])
+            world.lose_power(random.Random(0))
+            for _ in range(5):
+                assert world.append(1, [200])
+            world.vfs.syncs_to_fail = 1
+            assert not world.append(1, [10])
+            world.vfs.syncs_to_fail = 0
+            assert world.append(1, [10])
+            world.everything()  # whoever closes the segment last takes its log away
+            world.restart()
             world.lose_power(random.Random(seed))
         finally:
             world.destroy()

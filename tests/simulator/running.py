@@ -13,7 +13,7 @@ from tests.simulator.machine import Machine
 from tests.simulator.story import Story
 from tests.support.power import PowerVFS
 from trunkline.eventlogs import sqlite
-from trunkline.state import partition
+from trunkline.state import partition, segment
 
 TAIL_LINES = 25
 WAL_BYTES = 65_536  # so that checkpoints happen in a run
@@ -48,6 +48,6 @@ def _small_disk(vfs: PowerVFS) -> Generator[None]:
     """Have logs checkpointed early, and folders synced on the simulated disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "WAL_BYTES", WAL_BYTES)
-        for module in (sqlite, partition):
+        for module in (sqlite, partition, segment):
             patch.setattr(module, "sync_folder", vfs.sync_folder)
         yield

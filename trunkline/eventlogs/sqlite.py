@@ -50,7 +50,6 @@ from trunkline.state.partition import (
     PartitionLock,
     Shelf,
     make_folder,
-    sync_folder,
 )
 from trunkline.state.reserve import Reserve
 from trunkline.state.segment import (
@@ -60,6 +59,7 @@ from trunkline.state.segment import (
     list_segments,
     segment_path,
     sweep_log,
+    sync_folder,
 )
 from trunkline.telemetry import eventlog as telemetry
 

@@ -33,6 +33,7 @@ from trunkline.state.segment import (
     list_segments,
     open_reader,
     remove_segment,
+    sync_folder,
 )
 
 _OPEN_MAX = 8  # segments a process keeps open for single look-ups
@@ -355,15 +356,6 @@ def make_folder(folder: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -377,11 +377,28 @@ def sweep_log(path: Path, sync: str, vfs: str | None) -> None:
 
 
 def close_quietly(path: Path, db: apsw.Connection) -> None:
-    """Close a connection. The last one brings the log in; should that fail, the log stays."""
+    """Close a connection. The last one brings the log in; should that fail, the log stays.
+
+    Behind a sync that failed a log may end with what nobody was promised and nobody has seen, so
+    one that went must not be back after a power loss: then it would be seen.
+    """
+    log = path.with_name(path.name + "-wal")
+    had_log = log.exists()
     try:
         db.close(True)
-    except apsw.Error as error:
+        if had_log and not log.exists():
+            sync_folder(path.parent)
+    except (apsw.Error, OSError) as error:
         telemetry.tidy_failed(path, error)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
