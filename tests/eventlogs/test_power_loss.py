@@ -285,7 +285,7 @@ def run_machine(examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=examples < 100,
+            derandomize=examples < 100 or settings.default.derandomize,  # as CI has it
             suppress_health_check=list(HealthCheck),
         ),
     )
