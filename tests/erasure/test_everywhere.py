@@ -176,8 +176,13 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_gone(stage: Stage)
     assert {key for key, n in stage.shelves["good"].copies.items() if n > 1} == set()
     story_of = stage.say("trace", "jane-1-b")
     assert "Erased at" in story_of["note"] and story_of["event"] is None
-    reply = stage.request("GET", f"/v1/users/{USER}", headers=REST)
-    assert [each["messageId"] for each in reply.json["latestEvents"]] == ["jane-is-back"]
+    stage.until(lambda: latest_of(stage, USER) == ["jane-is-back"], "her profile is a new one")
+
+
+def latest_of(stage: Stage, person: str) -> list[str]:
+    """Return the messageIds that a person's profile shows; none before the profiles know them."""
+    reply = stage.request("GET", f"/v1/users/{person}", headers=REST)
+    return [each["messageId"] for each in reply.json.get("latestEvents", [])]
 
 
 @pytest.mark.parametrize("seed", range(3))
