@@ -208,7 +208,7 @@ class Forwarder:
             look_at_clock=self._look_at_clock,
             workshop=self._workshop,
         )
-        self._head = Head(self._log, self._shared, self._head_worker)
+        self._head = Head(self._log, self._shared, self._head_worker, self._reconcile)
         self._catch_up = CatchUp(self._log, self._shared, self._head)
         self._jobs = Jobs(self._log, self._shared, self.groups, self._side_worker)
         self._take_over(await self._writer.open(partial(_load, self._clock.now_ms())))

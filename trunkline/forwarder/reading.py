@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -66,7 +66,11 @@ class Head:
     where a destination that we do not know yet may begin. None where there is none.
     """
 
-    def __init__(self, log: EventLog, shared: Shared, worker: Worker) -> None:
+    def __init__(
+        self, log: EventLog, shared: Shared, worker: Worker, look: Callable[[], None]
+    ) -> None:
+        """`look` has the engine look at the catalog now."""
+        self._look_at_catalog = look
         self.ahead: int | None = None
         self.newest = 0  # snapshot of an event so far, where it was newer than ours
         self.routes: dict[str, Routes] = {}
@@ -160,6 +164,9 @@ class Head:
     def _pass(self, chunk: Sequence[Read], following: int) -> None:
         """Offer a chunk to everyone at the head, and let them start."""
         touched: dict[Group, None] = {}
+        if any(read.stored.snapshot > self._shared.version for read in chunk):
+            # Who was told that a change is live may have sent this: nothing older decides on it.
+            self._look_at_catalog()
         version = self._shared.version
         for read in chunk:
             if read.stored.snapshot > version:
