@@ -32,7 +32,7 @@ def full_plan(folder: Path) -> Plan:
 
 
 def short_plan(folder: Path) -> Plan:
-    """Return the plan that CI runs: at most 90 seconds."""
+    """Return the plan that CI runs: at most two minutes."""
     return Plan(
         folder,
         rounds=2,
