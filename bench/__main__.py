@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="see that it works, within two minutes")
+    parser.add_argument("--short", action="store_true", help="see that it works, within 120 s")
     parser.add_argument("--only", default="", help="numbers of workloads: 1,2,5")
     parser.add_argument("--folder", help="where homes are made: on the disk to be measured")
     parser.add_argument("--keep", action="store_true", help="leave the folders of failed parts")
