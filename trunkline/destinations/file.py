@@ -30,6 +30,7 @@ import msgspec
 from msgspec import Meta
 
 from trunkline.kit.destination import Attempt, Channel, Example, Mapped, Settings
+from trunkline.kit.folders import sync_folder
 from trunkline.kit.sample_events import PURCHASE, SIGN_UP
 from trunkline.model.outcome import Blocked, Delivered, Outcome, Retry
 
@@ -149,7 +150,7 @@ class File(Channel[FileSettings]):
                 raise OSError(errno.EINVAL, "not a regular file")
             _mend(fd)
             status = os.fstat(fd)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError:
             os.close(fd)
             raise
@@ -317,7 +318,7 @@ class _Packer:
             unfinished.unlink()
             return
         unfinished.rename(packed)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         path.unlink()
 
 
@@ -365,15 +366,6 @@ def _rotated_files(path: Path) -> list[Path]:
     """Return the rotated files of a path that are not packed, the oldest first."""
     name = re.compile(re.escape(path.stem) + "-" + _STAMP + re.escape(path.suffix))
     return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a file that is synced and not in its folder is lost."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _outcome_of(error: OSError, path: Path) -> Outcome:

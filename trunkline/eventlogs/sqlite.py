@@ -42,6 +42,7 @@ from trunkline.kit.eventlog import (
     Reader,
     Record,
 )
+from trunkline.kit.folders import sync_folder
 from trunkline.kit.merge import Pull, StampMerge
 from trunkline.state.groups import Groups
 from trunkline.state.partition import (
@@ -59,7 +60,6 @@ from trunkline.state.segment import (
     list_segments,
     segment_path,
     sweep_log,
-    sync_folder,
 )
 from trunkline.telemetry import eventlog as telemetry
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import Fetched, LogFailure, Record
+from trunkline.kit.folders import sync_folder
 from trunkline.state.rewriting import (
     Manner,
     find_unfinished,
@@ -33,7 +34,6 @@ from trunkline.state.segment import (
     list_segments,
     open_reader,
     remove_segment,
-    sync_folder,
 )
 
 _OPEN_MAX = 8  # segments a process keeps open for single look-ups

@@ -17,7 +17,6 @@ that a kill left behind is removed by the next `sweep_copies`.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ import apsw
 
 from trunkline.kit.clock import Clock
 from trunkline.kit.eventlog import Fetched, LogFailure, Record
+from trunkline.kit.folders import sync_folder
 from trunkline.state.segment import (
     SIDE_FILES,
     SegmentReader,
@@ -118,7 +118,7 @@ def find_unfinished(folder: Path) -> list[Path]:
 
 def _mark(segment: Path) -> None:
     segment.with_name(segment.name + MARK).touch()
-    _sync_folder(segment.parent)
+    sync_folder(segment.parent)
 
 
 def _unmark(segment: Path) -> None:
@@ -200,7 +200,7 @@ def _swap(segment: Path, records: Mapping[int, Record], manner: Manner) -> None:
         if not segment.exists():
             return  # retention removed it meanwhile
         copy.rename(segment)
-        _sync_folder(segment.parent)
+        sync_folder(segment.parent)
     finally:
         _remove(copy)
 
@@ -208,11 +208,3 @@ def _swap(segment: Path, records: Mapping[int, Record], manner: Manner) -> None:
 def _remove(copy: Path) -> None:
     for name in (copy, *(copy.with_name(copy.name + side) for side in SIDE_FILES)):
         name.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

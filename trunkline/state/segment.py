@@ -33,6 +33,7 @@ import apsw
 import msgspec
 
 from trunkline.kit.eventlog import Fetched, LogFailure, Record
+from trunkline.kit.folders import sync_folder
 from trunkline.state.db import use_wal
 from trunkline.telemetry import eventlog as telemetry
 
@@ -390,15 +391,6 @@ def close_quietly(path: Path, db: apsw.Connection) -> None:
             sync_folder(path.parent)
     except (apsw.Error, OSError) as error:
         telemetry.tidy_failed(path, error)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
