@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.forwarding import Rig, destination, event, run, snapshot
+from trunkline.forwarder import engine
 from trunkline.model.outcome import Delivered, Rejected, Retry
 from trunkline.model.record import EVENTS
 
@@ -52,6 +55,27 @@ def test_it_gets_them_also_when_the_forwarder_was_down_when_it_was_made(tmp_path
         await rig.run_for(1)
         assert rig.delivered(2) == ["new0", "new1"]
         await rig.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_an_event_of_a_newer_catalog_is_decided_on_by_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        await rig.start()
+        rig.put(event("before", "a"))
+        await rig.run_for(1)
+        monkeypatch.setattr(engine, "TICK_SECONDS", 3600.0)  # it looks by itself no more
+        await rig.run_for(1)
+        rig.snapshot = snapshot(2, destination(enabled=False))
+        rig.put(event("after", "a", version=2 if is_told else 1))
+        await rig.run_for(1)
+        # By what an older snapshot accepted it cannot know that there is a newer one.
+        assert rig.delivered() == (["before"] if is_told else ["before", "after"])
+        await rig.crash()
 
     run(story)
 
